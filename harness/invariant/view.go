@@ -1,0 +1,65 @@
+// Package invariant is what must always hold: pure functions from a View to findings, one file each. They know nothing of
+// where the view came from: a run, an audit of a real node or a replay.
+package invariant
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"net/netip"
+
+	"proxyproof/harness/finding"
+	"proxyproof/harness/scenario"
+	"proxyproof/sim/netstate"
+	"proxyproof/sim/world"
+)
+
+// View is everything that an invariant may look at: one node at one moment, and what should be there.
+type View struct {
+	Node Node
+	// Families of the cluster, primary first.
+	Families []world.Family
+	Ranges   world.Ranges
+	Objects  Objects
+	Options  scenario.Options
+	// Before is the node's state before the subject was first started; Now is the state to be judged.
+	Before, Now *netstate.State
+	Subject     Subject
+}
+
+// Node is what is known of the node without looking into its kernel.
+type Node struct {
+	Name string
+	// Addresses are its global addresses by family, primary first, as the Node object lists them.
+	Addresses map[world.Family][]netip.Addr
+	PodCIDR   map[world.Family]netip.Prefix
+}
+
+// Objects is a consistent picture of the API.
+type Objects struct {
+	Services []*corev1.Service
+	Slices   []*discoveryv1.EndpointSlice
+	Nodes    []*corev1.Node
+}
+
+// Subject is what is known of the proxy's process.
+type Subject struct {
+	// Name of the profile and version, for sentences.
+	Name string
+	// Expected is true while the scenario wants the subject to run. While it does not, what it left behind is not judged.
+	Expected bool
+	Alive    bool
+	Exit     int
+	// Errors are log lines that the subject's profile takes for errors and does not allow.
+	Errors []string
+}
+
+// Check is one invariant.
+type Check struct {
+	// Name by which a scenario can exempt it: "local-ips", "svip", "ipvs", "subject".
+	Name string
+	Doc  string
+	// Findings that it can report.
+	Findings []finding.ID
+	Judge    func(View) []finding.Finding
+}

@@ -1,0 +1,217 @@
+// Package scenario is the file format of scenarios: one behaviour per YAML file, written once for all IP families. Parsing is
+// strict: whatever is not understood is an error with file, line, column, an excerpt and what to do.
+package scenario
+
+import (
+	"time"
+
+	"proxyproof/sim/world"
+)
+
+// Scenario is one file.
+type Scenario struct {
+	Name        string `yaml:"name"`
+	Description string `yaml:"description"`
+	// Issue is the upstream report that the scenario guards against, "owner/repository#number".
+	Issue string   `yaml:"issue,omitempty"`
+	Tags  []string `yaml:"tags,omitempty"`
+	// Families in which the scenario runs; all four if left out.
+	Families []FamilySet `yaml:"families,omitempty"`
+	World    World       `yaml:"world"`
+	Subject  Subject     `yaml:"subject,omitempty"`
+	Hold     []Hold      `yaml:"hold,omitempty"`
+	Steps    []Step      `yaml:"steps"`
+	// Exempt names invariants that are not judged in this scenario, each with its reason.
+	Exempt map[string]string `yaml:"exempt,omitempty"`
+	// Catches names the defects of the zoo that this scenario must fail on.
+	Catches []string `yaml:"catches,omitempty"`
+
+	// File is the path that the scenario was read from, as given by the user.
+	File string `yaml:"-"`
+	// Source is the text of that file.
+	Source []byte `yaml:"-"`
+}
+
+// FamilySet is one way to give a cluster its IP families.
+type FamilySet string
+
+// The four family sets. The dual ones differ in which family is the primary.
+const (
+	FamilyIPv4   FamilySet = "ipv4"
+	FamilyIPv6   FamilySet = "ipv6"
+	FamilyDualV4 FamilySet = "dual-v4"
+	FamilyDualV6 FamilySet = "dual-v6"
+)
+
+// AllFamilies are the four family sets in the order in which they run.
+var AllFamilies = []FamilySet{FamilyIPv4, FamilyIPv6, FamilyDualV4, FamilyDualV6}
+
+// Families lists the IP families of the set, primary first.
+func (f FamilySet) Families() []world.Family {
+	switch f {
+	case FamilyIPv4:
+		return []world.Family{world.IPv4}
+	case FamilyIPv6:
+		return []world.Family{world.IPv6}
+	case FamilyDualV4:
+		return []world.Family{world.IPv4, world.IPv6}
+	case FamilyDualV6:
+		return []world.Family{world.IPv6, world.IPv4}
+	}
+	return nil
+}
+
+// World describes the cluster.
+type World struct {
+	Nodes   []Node   `yaml:"nodes"`
+	Pods    []Pod    `yaml:"pods,omitempty"`
+	Clients []Client `yaml:"clients,omitempty"`
+}
+
+// Node is a node of the cluster.
+type Node struct {
+	Name string `yaml:"name"`
+	// APIServer: the API server listens on this node's addresses, port 6443. Exactly one node has it.
+	APIServer bool `yaml:"apiServer,omitempty"`
+	// Addresses is the number of global addresses per family: 1 (the default) or 2.
+	Addresses int `yaml:"addresses,omitempty"`
+	// Proxy: the subject runs here.
+	Proxy bool `yaml:"proxy,omitempty"`
+}
+
+// Pod is a pod behind a node. Pods that match a Service's selector become its endpoints.
+type Pod struct {
+	Name   string            `yaml:"name"`
+	Node   string            `yaml:"node"`
+	Labels map[string]string `yaml:"labels,omitempty"`
+	// Listen are the ports that the pod answers on: "8080/tcp", "53/udp".
+	Listen []Port `yaml:"listen,omitempty"`
+	// Unready pods are endpoints that are not ready.
+	Unready bool `yaml:"unready,omitempty"`
+}
+
+// Client is a host on the nodes' link, outside the cluster.
+type Client struct {
+	Name string `yaml:"name"`
+}
+
+// Subject tells how the service proxy under test is run.
+type Subject struct {
+	Options Options `yaml:"options,omitempty"`
+	// API is how the subject reaches the API server: "control" (the default; a path that no proxy can cut) or "node-address".
+	API APIPath `yaml:"api,omitempty"`
+	// Start is "first" (the default: before the first step) or "by-step": a step says `subject: start`.
+	Start StartMode `yaml:"start,omitempty"`
+}
+
+// APIPath is a way from the subject to the API server.
+type APIPath string
+
+// The API paths.
+const (
+	APIControl     APIPath = "control"
+	APINodeAddress APIPath = "node-address"
+)
+
+// StartMode tells when the subject is started.
+type StartMode string
+
+// The start modes.
+const (
+	StartFirst  StartMode = "first"
+	StartByStep StartMode = "by-step"
+)
+
+// Options are what a service proxy can be told, in words that do not belong to one proxy. A profile turns them into flags; a
+// proxy that lacks one makes the case a skip.
+type Options struct {
+	// LoadBalancer: the proxy hands out LoadBalancer addresses and writes them to the Service's status.
+	LoadBalancer bool `yaml:"loadBalancer,omitempty" json:"loadBalancer,omitempty"`
+	// MasqueradeAll: every connection through IPVS gets the node's address as its source.
+	MasqueradeAll bool `yaml:"masqueradeAll,omitempty" json:"masqueradeAll,omitempty"`
+	// SyncPeriod is the time between periodic repairs; 5m if left out, since a short one hides missed events.
+	SyncPeriod Duration `yaml:"syncPeriod,omitempty" json:"syncPeriod,omitempty"`
+}
+
+// Hold is a check that runs during the whole scenario, from the moment the subject is ready (or the first step) to the end.
+type Hold struct {
+	From Names  `yaml:"from"`
+	To   string `yaml:"to"`
+	Via  string `yaml:"via,omitempty"`
+	// Kind is "https", "tcp", "udp" or "ping"; by default what the target speaks.
+	Kind string `yaml:"kind,omitempty"`
+	// MaxOutage is the longest time without an answer that is allowed.
+	MaxOutage Duration `yaml:"maxOutage"`
+}
+
+// Step is one thing that happens. Exactly one verb is set.
+type Step struct {
+	// Name is shown instead of the generated one.
+	Name string `yaml:"name,omitempty"`
+	// Apply is a manifest: Kubernetes objects, several separated by "---". They are created or updated.
+	Apply string `yaml:"apply,omitempty"`
+	// Delete lists objects as "kind/name" or "kind/namespace/name"; the namespace defaults to "default".
+	Delete Names `yaml:"delete,omitempty"`
+	// Subject does something to the proxy: start, stop (SIGTERM), kill (SIGKILL), restart.
+	Subject SubjectAction `yaml:"subject,omitempty"`
+	// Expect are checks, each awaited until it holds or its budget is spent.
+	Expect []Expect `yaml:"expect,omitempty"`
+}
+
+// SubjectAction is something done to the subject's process.
+type SubjectAction string
+
+// The subject actions.
+const (
+	SubjectStart   SubjectAction = "start"
+	SubjectStop    SubjectAction = "stop"
+	SubjectKill    SubjectAction = "kill"
+	SubjectRestart SubjectAction = "restart"
+)
+
+// Expect is one check. Exactly one of Reach, Refused and Ping is set.
+type Expect struct {
+	// Reach: the target answers. Every address of the target is tried.
+	Reach string `yaml:"reach,omitempty"`
+	// Refused: the target refuses with proof: a reset, an ICMP error or no route; silence is no proof.
+	Refused string `yaml:"refused,omitempty"`
+	// Ping: the target answers ICMP echo.
+	Ping string `yaml:"ping,omitempty"`
+	// Via is the node through which a client enters; by default the first node with the proxy.
+	Via string `yaml:"via,omitempty"`
+	// From are the places that probe.
+	From Names `yaml:"from"`
+	// Backends are the pods that may answer, and each of them must, given enough connections. Left out: any.
+	Backends Names `yaml:"backends,omitempty"`
+}
+
+// Case is a scenario in one family set: the unit that runs and has a verdict.
+type Case struct {
+	Scenario *Scenario
+	Family   FamilySet
+}
+
+// ID is "name/family", the name by which a case is selected and reported.
+func (c Case) ID() string { return c.Scenario.Name + "/" + string(c.Family) }
+
+// Cases are the scenario's cases, in the order of its families.
+func (s *Scenario) Cases() []Case {
+	families := s.Families
+	if len(families) == 0 {
+		families = AllFamilies
+	}
+	cases := make([]Case, len(families))
+	for i, f := range families {
+		cases[i] = Case{s, f}
+	}
+	return cases
+}
+
+// Duration is a time.Duration written "300ms", "5m".
+type Duration time.Duration
+
+// Names is one name or a list of names.
+type Names []string
+
+// Port is a listening port in its written form, "8080/tcp".
+type Port struct{ world.Port }

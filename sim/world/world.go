@@ -1,0 +1,144 @@
+// Package world names what a simulated cluster offers to those who test in it: nodes, pods, clients, their addresses, their
+// sockets, what their kernel holds, and processes that run on them. It holds the vocabulary and the interface; package netns
+// builds such a world from network namespaces. Nothing above sim knows which implementation it stands on.
+package world
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"proxyproof/sim/netstate"
+)
+
+// Spec describes a world. It is written once for all families.
+type Spec struct {
+	// Families that every place gets addresses of; the first is the primary one.
+	Families []Family
+	// Seed decides every choice of an address, so that a case can be repeated.
+	Seed    uint64
+	Backend netstate.Backend
+	Nodes   []NodeSpec
+	Pods    []PodSpec
+	Clients []ClientSpec
+}
+
+// NodeSpec is one node of the cluster.
+type NodeSpec struct {
+	Name string
+	// Addresses is the number of global addresses per family, 1 or 2. Both are on the same link.
+	Addresses int
+}
+
+// PodSpec is one pod: a namespace behind a node, with servers in it.
+type PodSpec struct {
+	Name   string
+	Node   string
+	Listen []Port
+}
+
+// ClientSpec is a host on the nodes' link that is not part of the cluster.
+type ClientSpec struct {
+	Name string
+}
+
+// World is a running simulation. Close is idempotent and leaves nothing behind.
+type World interface {
+	Spec() Spec
+	// Place finds a node, pod or client by its name.
+	Place(name string) (Place, bool)
+	Node(name string) (Node, bool)
+	Nodes() []Node
+	Pods() []Place
+	Clients() []Place
+	// Ranges are the address ranges that this world routes to a node when a client enters through it.
+	Ranges() Ranges
+	// Capable tells whether the world can do a thing; when it cannot, why is the reason for a skip.
+	Capable(c Capability) (ok bool, why string)
+	Close() error
+}
+
+// Kind tells what a place is.
+type Kind string
+
+// The kinds of places.
+const (
+	KindNode   Kind = "node"
+	KindPod    Kind = "pod"
+	KindClient Kind = "client"
+)
+
+// Place is somewhere that traffic can come from or go to.
+type Place interface {
+	Name() string
+	Kind() Kind
+	// NodeName is the node that a pod is behind; a node's own name; "" for a client.
+	NodeName() string
+	// Addrs are the place's global addresses of a family, primary first; for a client the address it uses with the first node.
+	Addrs(f Family) []netip.Addr
+	// Source is the local address to bind so that traffic enters the cluster through the node via ("" lets the kernel choose).
+	// The zero Addr means: do not bind.
+	Source(via string, f Family) netip.Addr
+	// DialContext connects to a literal address from inside the place, from local if that is valid.
+	DialContext(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
+	Listen(ctx context.Context, network string, local netip.AddrPort) (net.Listener, error)
+	ListenPacket(ctx context.Context, network string, local netip.AddrPort) (net.PacketConn, error)
+	// Do runs f on a thread of its own inside the place's namespaces: for sockets that the calls above do not cover.
+	Do(ctx context.Context, f func() error) error
+}
+
+// Node is a place that runs a service proxy.
+type Node interface {
+	Place
+	// PodCIDR is the range of the node's own pods.
+	PodCIDR(f Family) netip.Prefix
+	// State reads everything that matters of the node's kernel. It changes nothing.
+	State(ctx context.Context) (*netstate.State, error)
+	// Fingerprint is the cheap form of State: equal fingerprints mean equal states.
+	Fingerprint(ctx context.Context) (netstate.Fingerprint, error)
+	// Start runs a process on the node: in its network, mount and UTS namespaces, in a process group of its own.
+	Start(ctx context.Context, c Command) (Process, error)
+}
+
+// Command is a process to be started on a node.
+type Command struct {
+	Path string // of the binary as the worker sees it
+	Args []string
+	Env  []string // NAME=value; nothing is inherited
+	// Files appear in the node's private file system before the process starts: absolute path to content.
+	Files map[string][]byte
+	// Output receives each line of standard output and standard error, without the line end, in order.
+	Output func(Line)
+}
+
+// Line is one line that a process printed.
+type Line struct {
+	Time   time.Time
+	Stderr bool
+	Text   string
+}
+
+// Process is a running command with its descendants.
+type Process interface {
+	Pid() int
+	// Done is closed when the process has ended and its output was delivered.
+	Done() <-chan struct{}
+	// Exit is valid after Done: the exit code, or 128 plus the number of the signal that ended it.
+	Exit() int
+	Signal(s os.Signal) error
+	// Activity tells what the process and its descendants did so far.
+	Activity() (Activity, error)
+	// Kill ends the process and everything that it started, and waits for that.
+	Kill() error
+}
+
+// Activity is the sum over a process and its living descendants, plus those it has waited for.
+type Activity struct {
+	CPU time.Duration
+	// Busy is true if a thread was running, runnable or in uninterruptible sleep when it was looked at.
+	Busy bool
+	// RSS is resident memory in bytes.
+	RSS int64
+}
