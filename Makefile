@@ -1,0 +1,51 @@
+# Two commands do everything: `make test-scenarios` (the main job) and `make test` (all there is).
+# What they need and this machine lacks, ci/deps installs, or says how to.
+
+GO      ?= go
+BIN     := bin
+OUT     := out
+STATIC  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/
+RUN     := $(BIN)/proxyproof run --die-with-parent --junit $(OUT)/junit.xml --events $(OUT)/events.jsonl
+
+# Packages whose tests need a kernel with IPVS; they run as compiled binaries in the VM.
+KERNEL  := sim/netns sim/netstate sim/probe reference/apply
+
+.PHONY: test-scenarios test build lint unit kernel scenarios clean deps-run deps-test
+
+test-scenarios: deps-run build ## run every scenario in every IP family against the reference
+	@mkdir -p $(OUT)
+	$(RUN) $(ARGS)
+
+test: deps-test build lint unit kernel ## everything: linters, unit tests, kernel tests, all scenarios
+	@ci/totals $(OUT) -- $(MAKE) --no-print-directory test-scenarios
+
+build: ## the harness, the reference proxy, and the reference with the bug zoo
+	@mkdir -p $(BIN)
+	$(STATIC)proxyproof ./harness/proxyproof
+	$(STATIC)reference ./reference
+	$(STATIC)reference-defective ./reference/defective
+
+lint: build ## vet, staticcheck, formatting, and the scenario files
+	@ci/format
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(BIN)/proxyproof lint
+
+unit: ## unit tests under the race detector
+	@mkdir -p $(OUT)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+kernel: build ## tests of the packages that need IPVS, on a kernel that has it
+	ci/kernel-tests $(BIN)/proxyproof $(KERNEL)
+
+deps-run:
+	@ci/deps run
+
+deps-test:
+	@ci/deps run test
+
+clean: ## everything that make built here; the image cache is the user's
+	rm -rf $(BIN) $(OUT)
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 18

@@ -1,0 +1,77 @@
+package lane
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"proxyproof/sim/guest"
+)
+
+// Kind is where workers live.
+type Kind string
+
+// The lanes. Auto takes the first that works: host, then guest.
+const (
+	Auto  Kind = "auto"
+	Host  Kind = "host"
+	Guest Kind = "guest"
+)
+
+// Config says where and how to open a worker.
+type Config struct {
+	Kind Kind
+	// Memory of a guest in MiB.
+	Memory int
+	// Notice receives lines that a person should see: what was chosen and why, fallbacks, retries.
+	Notice func(string)
+}
+
+// Open starts a worker.
+func Open(ctx context.Context, c Config) (*Worker, error) {
+	kind := c.Kind
+	if kind == Auto {
+		kind = choose(ctx, c.Notice)
+	}
+	m, err := c.machine(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	return newWorker(ctx, m)
+}
+
+func (c Config) machine(ctx context.Context, kind Kind) (machine, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program's own file: %w", err)
+	}
+	if kind == Host {
+		return openHost(self)
+	}
+	return openGuest(ctx, self, c)
+}
+
+// DefaultSlots is how many cases to run at a time: one more than there are cores, since cases also wait for states.
+func DefaultSlots() int { return min(runtime.NumCPU(), guestCPUs) + 1 }
+
+// guestCPUs bounds the virtual CPUs of a guest; emulation gains little from more.
+const guestCPUs = 4
+
+// guestMachine is a throwaway VM.
+type guestMachine struct{ *guest.Machine }
+
+func (g guestMachine) Stream() io.ReadWriter { return g.Conn() }
+
+func (g guestMachine) Obituary() string { return "" }
+
+func (g guestMachine) Figures() Figures { return Figures{Lane: "guest"} }
+
+func openGuest(ctx context.Context, self string, c Config) (machine, error) {
+	m, err := guest.Boot(ctx, guest.Config{Binary: self, Memory: c.Memory, CPUs: min(runtime.NumCPU(), guestCPUs), Log: c.Notice})
+	if err != nil {
+		return nil, err
+	}
+	return guestMachine{m}, nil
+}

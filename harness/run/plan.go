@@ -1,0 +1,110 @@
+// Package run selects cases, has a bounded pool of workers execute them, and lets Ginkgo order, label and report them: each
+// spec only awaits its case.
+package run
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"proxyproof/harness/report"
+	"proxyproof/harness/scenario"
+	"proxyproof/harness/subject"
+	"proxyproof/harness/wire"
+	"proxyproof/sim/netstate"
+)
+
+// Plan is what is to be run, before selection by Ginkgo.
+type Plan struct {
+	Scenarios []*scenario.Scenario
+	// Families restricts the family sets; empty means those of each scenario.
+	Families []scenario.FamilySet
+	Subjects []subject.Subject
+	Backend  netstate.Backend
+	Seed     uint64
+	// Times is how often each case is run; 1 unless steadiness is to be shown.
+	Times int
+}
+
+// task is one case with everything that a worker needs.
+type task struct {
+	info    report.Case
+	job     wire.Job
+	subject subject.Subject
+	round   int
+	labels  []string
+}
+
+// tasks are the cases of the plan in order: scenario, family, subject, round.
+func (p Plan) tasks() []task {
+	var tasks []task
+	for round := range max(p.Times, 1) {
+		for _, s := range p.Scenarios {
+			for _, c := range s.Cases() {
+				if !p.wants(c.Family) {
+					continue
+				}
+				for _, sub := range p.Subjects {
+					tasks = append(tasks, p.task(c, sub, round))
+				}
+			}
+		}
+	}
+	return tasks
+}
+
+func (p Plan) wants(f scenario.FamilySet) bool {
+	for _, want := range p.Families {
+		if want == f {
+			return true
+		}
+	}
+	return len(p.Families) == 0
+}
+
+func (p Plan) task(c scenario.Case, sub subject.Subject, round int) task {
+	id := c.ID() + "@" + sub.Name
+	if round > 0 {
+		id += "#" + strconv.Itoa(round+1)
+	}
+	labels := append([]string{string(c.Family), sub.Name}, c.Scenario.Tags...)
+	return task{
+		info: report.Case{
+			ID: id, Scenario: c.Scenario, Family: c.Family, Subject: sub.Name,
+			Repeat: p.repeat(c, sub),
+		},
+		job: wire.Job{
+			ID: id, Scenario: c.Scenario, Family: c.Family, Seed: p.Seed, Backend: p.Backend,
+			Subject: wire.Subject{Profile: sub.Profile, Version: sub.Version, Args: sub.Args},
+		},
+		subject: sub,
+		round:   round,
+		labels:  labels,
+	}
+}
+
+// repeat is the command that runs just this case again.
+func (p Plan) repeat(c scenario.Case, sub subject.Subject) string {
+	words := []string{"proxyproof run", c.Scenario.File, "--families " + string(c.Family)}
+	if sub.Spec != "reference" {
+		words = append(words, "--subject "+sub.Spec)
+	}
+	if p.Backend != netstate.Legacy {
+		words = append(words, "--iptables "+string(p.Backend))
+	}
+	words = append(words, fmt.Sprintf("--seed %d", p.Seed))
+	return strings.Join(words, " ")
+}
+
+// List names the plan's cases without a subject.
+func (p Plan) List() []string {
+	var ids []string
+	for _, s := range p.Scenarios {
+		for _, c := range s.Cases() {
+			if p.wants(c.Family) {
+				ids = append(ids, c.ID())
+			}
+		}
+	}
+	return ids
+}

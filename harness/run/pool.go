@@ -1,0 +1,120 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"proxyproof/harness/event"
+	"proxyproof/harness/lane"
+	"proxyproof/harness/report"
+)
+
+// pool executes tasks on workers that it opens when needed and replaces when they die.
+type pool struct {
+	open  func(context.Context) (*lane.Worker, error)
+	slots int // cases at a time
+	files map[string]lane.File
+	tell  reporters
+
+	lock     sync.Mutex
+	worker   *lane.Worker
+	failures int // of opening, in a row
+	machines []lane.Figures
+	speed    float64
+}
+
+// maxOpenFailures is how often in a row a worker may fail to come up before the rest of the run is given up.
+const maxOpenFailures = 2
+
+// errGivenUp ends a run whose workers do not come up.
+var errGivenUp = errors.New("no worker comes up; given up")
+
+// run executes the tasks, at most slots at a time, and delivers each outcome. It returns when all have ended.
+func (p *pool) run(ctx context.Context, tasks []task, deliver func(report.Outcome)) {
+	queue := make(chan task)
+	var workers sync.WaitGroup
+	for range p.slots {
+		workers.Go(func() {
+			for t := range queue {
+				deliver(p.execute(ctx, t))
+			}
+		})
+	}
+	for _, t := range tasks {
+		queue <- t
+	}
+	close(queue)
+	workers.Wait()
+	p.retire(p.worker)
+}
+
+// execute runs one task on the current worker.
+func (p *pool) execute(ctx context.Context, t task) report.Outcome {
+	start := time.Now()
+	var events []event.Event
+	err := ctx.Err()
+	if err == nil {
+		err = p.attempt(ctx, t, func(e event.Event) {
+			events = append(events, e)
+			p.tell.event(e)
+		})
+	}
+	return report.OutcomeOf(t.info, events, start, time.Since(start), err)
+}
+
+func (p *pool) attempt(ctx context.Context, t task, sink func(event.Event)) error {
+	worker, err := p.current(ctx)
+	if err != nil {
+		return err
+	}
+	file := p.files[t.subject.Binary]
+	if err := worker.Push(ctx, file); err != nil {
+		return err
+	}
+	t.job.Subject.Binary = file.Hash
+	return worker.Run(ctx, t.job, sink)
+}
+
+// current is the living worker, opened if there is none.
+func (p *pool) current(ctx context.Context) (*lane.Worker, error) {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	if p.worker != nil && p.worker.Alive() {
+		return p.worker, nil
+	}
+	if p.worker != nil {
+		p.tell.notice("the worker died; starting another one")
+		p.retireLocked(p.worker)
+	}
+	if p.failures >= maxOpenFailures {
+		return nil, errGivenUp
+	}
+	worker, err := p.open(ctx)
+	if err != nil {
+		p.failures++
+		return nil, fmt.Errorf("start a worker: %w", err)
+	}
+	p.failures, p.worker, p.speed = 0, worker, worker.Hello.Speed
+	figures := worker.Figures()
+	p.tell.notice(fmt.Sprintf("worker on %s: kernel %s, %d CPUs, budgets ×%.1f, up in %.1f s",
+		figures.Where, worker.Hello.Kernel, worker.Hello.CPUs, worker.Hello.Speed, figures.Boot.Seconds()))
+	return worker, nil
+}
+
+func (p *pool) retire(w *lane.Worker) {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	p.retireLocked(w)
+}
+
+func (p *pool) retireLocked(w *lane.Worker) {
+	if w == nil {
+		return
+	}
+	w.Close()
+	p.machines = append(p.machines, w.Figures())
+	p.worker = nil
+}

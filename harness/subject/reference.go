@@ -1,0 +1,42 @@
+package subject
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"proxyproof/sim/world"
+)
+
+// reference is the profile of the proxy that this repository ships, and of its defective variants.
+type reference struct{}
+
+// defaultSyncPeriod is long, since a short one hides missed events.
+const defaultSyncPeriod = 5 * time.Minute
+
+func (reference) Command(s Setting) (world.Command, error) {
+	period := time.Duration(s.Options.SyncPeriod)
+	if period == 0 {
+		period = defaultSyncPeriod
+	}
+	args := append([]string{}, s.Args...)
+	args = append(args,
+		"--kubeconfig="+s.Kubeconfig,
+		"--node-name="+s.Node,
+		fmt.Sprintf("--load-balancer=%t", s.Options.LoadBalancer),
+		"--load-balancer-ranges="+prefixes(s.Families, s.Ranges.LoadBalancers),
+		fmt.Sprintf("--masquerade-all=%t", s.Options.MasqueradeAll),
+		"--sync-period="+period.String(),
+	)
+	return world.Command{Path: s.Binary, Args: args}, nil
+}
+
+// IsError: the reference logs through slog; it uses the level ERROR for faults only.
+func (reference) IsError(line string) bool {
+	return strings.Contains(line, "level=ERROR") || strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") ||
+		strings.HasPrefix(line, "WARNING: DATA RACE")
+}
+
+func (reference) Patience() time.Duration { return 700 * time.Millisecond }
+
+func (reference) StopLimit() time.Duration { return 5 * time.Second }
