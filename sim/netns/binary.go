@@ -47,6 +47,10 @@ func (b *binary) show() error {
 	if shown, err := os.Stat(b.path); err == nil && os.SameFile(shown, b.info) {
 		return nil
 	}
+	// Nothing can be mounted on a program that was replaced since it was shown.
+	if err := unix.Unmount(b.path, unix.MNT_DETACH); err != nil && err != unix.EINVAL && err != unix.ENOENT {
+		return &os.PathError{Op: "umount", Path: b.path, Err: err}
+	}
 	if err := touch(b.path); err != nil {
 		return fmt.Errorf("make a place for a program: %w", err)
 	}

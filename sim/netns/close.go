@@ -1,10 +1,12 @@
 package netns
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // Close ends all processes and servers and lets the namespaces go. It returns when the kernel has removed their links.
@@ -32,16 +34,18 @@ func (w *World) close() error {
 	return nil
 }
 
-// burial lets one world of this process die at a time. The kernel removes namespaces one batch after the other for the whole
-// machine, and holds its routing lock meanwhile.
-var burial sync.Mutex
+// graves bounds how many worlds of this process die at once. The kernel removes namespaces one batch after the other for the
+// whole machine, and holds its lock of all links meanwhile.
+var graves = semaphore.NewWeighted(2)
 
 // burialGrace bounds the wait for the kernel to remove a world's links.
 const burialGrace = 20 * time.Second
 
 func (w *World) bury() error {
-	burial.Lock()
-	defer burial.Unlock()
+	if err := graves.Acquire(context.Background(), 1); err != nil {
+		return err
+	}
+	defer graves.Release(1)
 	var errs []error
 	for _, s := range w.spaces() {
 		errs = append(errs, s.drain())
