@@ -58,20 +58,3 @@ func DefaultSlots() int { return min(runtime.NumCPU(), guestCPUs) + 1 }
 
 // guestCPUs bounds the virtual CPUs of a guest; emulation gains little from more.
 const guestCPUs = 4
-
-// guestMachine is a throwaway VM.
-type guestMachine struct{ *guest.Machine }
-
-func (g guestMachine) Stream() io.ReadWriter { return g.Conn() }
-
-func (g guestMachine) Obituary() string { return "" }
-
-func (g guestMachine) Figures() Figures { return Figures{Lane: "guest"} }
-
-func openGuest(ctx context.Context, self string, c Config) (machine, error) {
-	m, err := guest.Boot(ctx, guest.Config{Binary: self, Memory: c.Memory, CPUs: min(runtime.NumCPU(), guestCPUs), Log: c.Notice})
-	if err != nil {
-		return nil, err
-	}
-	return guestMachine{m}, nil
-}

@@ -1,0 +1,49 @@
+package lane
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"time"
+
+	"proxyproof/sim/guest"
+)
+
+// guestMachine is a throwaway VM.
+type guestMachine struct {
+	*guest.Machine
+	cpus int
+}
+
+func openGuest(ctx context.Context, self string, c Config) (machine, error) {
+	cpus := min(runtime.NumCPU(), guestCPUs)
+	m, err := guest.Boot(ctx, guest.Config{Binary: self, Memory: c.Memory, CPUs: cpus, Log: c.Notice})
+	if err != nil {
+		return nil, err
+	}
+	return guestMachine{m, cpus}, nil
+}
+
+func (g guestMachine) Stream() io.ReadWriter { return g.Pipe }
+
+// Obituary is the end of the console: a panic of the kernel or of the worker stands there.
+func (g guestMachine) Obituary() string {
+	grace := time.NewTimer(time.Second)
+	defer grace.Stop()
+	select {
+	case <-g.Done():
+	case <-grace.C:
+	}
+	return g.Console()
+}
+
+func (g guestMachine) Figures() Figures {
+	return Figures{
+		Lane:       "guest",
+		Where:      fmt.Sprintf("a VM with %d CPUs under %s", g.cpus, g.Accel),
+		Boot:       g.BootTime,
+		Retries:    g.Retries,
+		PeakMemory: g.PeakMemory(),
+	}
+}

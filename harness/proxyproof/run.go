@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"proxyproof/harness/lane"
+	"proxyproof/harness/report"
+	"proxyproof/harness/run"
+	"proxyproof/harness/scenario"
+	"proxyproof/harness/subject"
+	"proxyproof/sim/netstate"
+)
+
+// scenarioArgs say which scenario files are meant.
+type scenarioArgs struct {
+	Paths    []string `arg:"" optional:"" help:"Scenario files or folders; the folder scenarios if none is given." type:"path" default:"scenarios"`
+	Families []string `help:"Run only these family sets: ipv4, ipv6, dual-v4, dual-v6." sep:","`
+}
+
+// load reads the scenarios and the family sets.
+func (a scenarioArgs) load() ([]*scenario.Scenario, []scenario.FamilySet, error) {
+	families, err := familySets(a.Families)
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	scenarios, err := scenario.LoadAll(relative(a.Paths))
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	return scenarios, families, nil
+}
+
+func familySets(names []string) ([]scenario.FamilySet, error) {
+	var sets []scenario.FamilySet
+	for _, name := range names {
+		set := scenario.FamilySet(name)
+		if set.Families() == nil {
+			return nil, fmt.Errorf("--families %s: want ipv4, ipv6, dual-v4 or dual-v6", name)
+		}
+		sets = append(sets, set)
+	}
+	return sets, nil
+}
+
+// relative shortens paths below the working directory, for reading and repeating.
+func relative(paths []string) []string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return paths
+	}
+	short := make([]string, len(paths))
+	for i, path := range paths {
+		short[i] = path
+		if rel, err := filepath.Rel(wd, path); err == nil && filepath.IsLocal(rel) {
+			short[i] = rel
+		}
+	}
+	return short
+}
+
+// laneArgs say where workers live.
+type laneArgs struct {
+	Lane   string `help:"Where cases run: host (root and IPVS needed), guest (a throwaway VM), or auto." enum:"auto,host,guest" default:"auto"`
+	Memory int    `help:"Memory of the VM in MiB." default:"1024"`
+}
+
+func (a laneArgs) config(notice func(string)) lane.Config {
+	return lane.Config{Kind: lane.Kind(a.Lane), Memory: a.Memory, Notice: notice}
+}
+
+// runCommand runs scenarios.
+type runCommand struct {
+	scenarioArgs
+	laneArgs
+	Subject  []string `help:"The proxy under test: reference, reference+DEFECT, reference=BINARY. May be given several times." default:"reference"`
+	Iptables string   `help:"The iptables back end that the subject finds in its PATH." enum:"legacy,nft" default:"legacy"`
+	Focus    []string `help:"Run only cases whose name matches this regular expression."`
+	Skip     []string `help:"Leave out cases whose name matches this regular expression."`
+	Labels   string   `help:"A Ginkgo label filter over family sets, subjects and tags, e.g. 'ipv6 && smoke'."`
+	Seed     uint64   `help:"Decides every choice of an address or port." default:"1"`
+	Parallel int      `help:"Cases at a time; 0 chooses." default:"0"`
+	Times    int      `help:"How often each case is run." default:"1"`
+	Junit    string   `help:"Write a JUnit report to this file." type:"path"`
+	Events   string   `help:"Write every event as a line of JSON to this file." type:"path"`
+	Verbose  bool     `short:"v" help:"Tell what happened in passing cases, too."`
+}
+
+// Run is the command.
+func (c *runCommand) Run(ctx context.Context) error {
+	scenarios, families, err := c.load()
+	if err != nil {
+		return err
+	}
+	subjects, err := parseSubjects(c.Subject)
+	if err != nil {
+		return usageError{err}
+	}
+	reporters, closeReports, err := c.reporters()
+	if err != nil {
+		return usageError{err}
+	}
+	defer closeReports()
+	summary, err := run.Run(ctx, run.Options{
+		Plan: run.Plan{
+			Scenarios: scenarios, Families: families, Subjects: subjects,
+			Backend: netstate.Backend(c.Iptables), Seed: c.Seed, Times: c.Times,
+		},
+		Selection: run.Selection{Focus: c.Focus, Skip: c.Skip, Labels: c.Labels},
+		Reporters: reporters,
+		Lane: func(ctx context.Context, notice func(string)) (*lane.Worker, error) {
+			return lane.Open(ctx, c.config(notice))
+		},
+		Slots: c.slots(),
+	})
+	if err == run.ErrNothing {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	if code := run.ExitCode(summary); code != run.ExitPass {
+		return exitError(code)
+	}
+	return nil
+}
+
+// slots is how many cases run at a time: enough to fill the cores while some cases wait for states.
+func (c *runCommand) slots() int {
+	if c.Parallel > 0 {
+		return c.Parallel
+	}
+	return lane.DefaultSlots()
+}
+
+func parseSubjects(specs []string) ([]subject.Subject, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program's own file: %w", err)
+	}
+	var subjects []subject.Subject
+	for _, spec := range specs {
+		s, err := subject.Parse(spec, filepath.Dir(self))
+		if err != nil {
+			return nil, err
+		}
+		subjects = append(subjects, s)
+	}
+	return subjects, nil
+}
+
+// reporters opens the files that reports go to.
+func (c *runCommand) reporters() ([]report.Reporter, func(), error) {
+	all := []report.Reporter{report.Terminal{W: os.Stdout, Verbose: c.Verbose}}
+	var files []*os.File
+	closeAll := func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}
+	open := func(path string) (*os.File, error) {
+		f, err := os.Create(path)
+		if err != nil {
+			closeAll()
+			return nil, fmt.Errorf("write a report: %w", err)
+		}
+		files = append(files, f)
+		return f, nil
+	}
+	if c.Junit != "" {
+		f, err := open(c.Junit)
+		if err != nil {
+			return nil, nil, err
+		}
+		all = append(all, report.JUnit{W: f})
+	}
+	if c.Events != "" {
+		f, err := open(c.Events)
+		if err != nil {
+			return nil, nil, err
+		}
+		all = append(all, report.NewStream(f))
+	}
+	return all, closeAll, nil
+}

@@ -1,0 +1,179 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"proxyproof/harness/event"
+	"proxyproof/harness/finding"
+	"proxyproof/harness/scenario"
+	"proxyproof/harness/subject"
+	"proxyproof/harness/wire"
+)
+
+// caseRun is one case from start to verdict.
+type caseRun struct {
+	job     wire.Job
+	speed   float64
+	record  *record
+	profile subject.Profile
+	binary  string // path of the subject's executable
+	*cluster
+	proxies []*proxy
+	holds   []*hold
+	settler *settler
+	patience
+}
+
+// caseLimit bounds a case, whatever happens in it. On a nominal machine.
+const caseLimit = 90 * time.Second
+
+// runCase executes a job and streams its events, the last of which is the verdict.
+func (w *Worker) runCase(ctx context.Context, job wire.Job) wire.Done {
+	start := time.Now()
+	record := newRecord(job.ID, func(e event.Event) {
+		if err := w.conn.SendEvent(e); err != nil {
+			fmt.Fprintf(os.Stderr, "worker: %v\n", err)
+		}
+	})
+	ctx, cancel := context.WithTimeoutCause(ctx, w.scale(caseLimit), fmt.Errorf("the case took longer than %v", w.scale(caseLimit)))
+	defer cancel()
+	verdict := verdictOf(w.attempt(ctx, job, record), record)
+	verdict.Took = time.Since(start)
+	record.add(event.Event{Verdict: &verdict})
+	return wire.Done{}
+}
+
+// verdictOf reads the end of a case.
+func verdictOf(err error, record *record) event.Verdict {
+	var lacks *subject.Lacks
+	switch {
+	case errors.As(err, &lacks):
+		return event.Verdict{Kind: event.Skip, Reason: lacks.Error()}
+	case err != nil:
+		return event.Verdict{Kind: event.Infra, Reason: err.Error()}
+	case record.failed():
+		return event.Verdict{Kind: event.Fail}
+	}
+	return event.Verdict{Kind: event.Pass}
+}
+
+// attempt runs the case. A panic is our own trouble and must not take the other cases of this worker along.
+func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the worker panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	profile, err := subject.ProfileOf(job.Subject.Profile)
+	if err != nil {
+		return err
+	}
+	binary, err := w.store.path(job.Subject.Binary)
+	if err != nil {
+		return err
+	}
+	c := &caseRun{job: job, speed: w.speed, record: record, profile: profile, binary: binary}
+	c.settler = &settler{window: w.scale(settleWindow), look: c.look}
+	c.patience = patience{budget: w.scale(stepBudget), rest: w.scale(profile.Patience())}
+	defer func() {
+		record.enter(len(job.Scenario.Steps)+1, event.Phase{Name: "close"})
+		err = errors.Join(err, c.close())
+	}()
+	return c.play(ctx)
+}
+
+// stepBudget is how long the checks of one step may take to hold, on a nominal machine.
+const stepBudget = 10 * time.Second
+
+// scale stretches a duration that is meant for a nominal machine.
+func (w *Worker) scale(d time.Duration) time.Duration { return time.Duration(float64(d) * w.speed) }
+
+func (c *caseRun) scale(d time.Duration) time.Duration { return time.Duration(float64(d) * c.speed) }
+
+// play is the story of a case: the world, the API, the subject, the steps.
+func (c *caseRun) play(ctx context.Context) error {
+	c.record.enter(0, event.Phase{Name: "world"})
+	var err error
+	if c.cluster, err = newCluster(ctx, c.job, c.record); err != nil {
+		return err
+	}
+	if err := c.baseline(ctx); err != nil {
+		return err
+	}
+	if c.job.Scenario.Subject.Start != scenario.StartByStep {
+		c.record.enter(0, event.Phase{Name: "subject", Title: "the subject starts"})
+		if gone, err := c.startSubjects(ctx); err != nil || gone {
+			return err
+		}
+		if err := c.judgeStep(ctx, nil); err != nil {
+			return err
+		}
+	}
+	for i, step := range c.job.Scenario.Steps {
+		c.record.enter(i+1, event.Phase{Name: "step", Title: step.Title(), Line: step.Line})
+		gone, err := c.take(ctx, step)
+		if err != nil {
+			return fmt.Errorf("step %d (%s): %w", i+1, step.Title(), err)
+		}
+		if gone {
+			return nil
+		}
+	}
+	return c.endHolds(ctx)
+}
+
+// take does what a step says and judges. gone tells that no subject is left to be tested.
+func (c *caseRun) take(ctx context.Context, step scenario.Step) (gone bool, err error) {
+	switch {
+	case step.Apply != "":
+		err = c.apply(ctx, step.Apply)
+	case len(step.Delete) > 0:
+		err = c.delete(ctx, step.Delete)
+	case step.Subject != "":
+		gone, err = c.act(ctx, step.Subject)
+	}
+	if err != nil || gone {
+		return gone, err
+	}
+	if err := c.judgeStep(ctx, step.Expect); err != nil {
+		return false, err
+	}
+	return c.subjectsGone(), nil
+}
+
+// judgeStep waits until everything that must hold does, or records what does not.
+func (c *caseRun) judgeStep(ctx context.Context, expect []scenario.Expect) error {
+	start := time.Now()
+	result, err := await(ctx, c.settler, c.patience, func(ctx context.Context) ([]finding.Finding, error) {
+		return c.judge(ctx, expect)
+	}, c.record.fresh)
+	if err != nil {
+		return err
+	}
+	c.record.find(result.findings...)
+	if err := c.recordKernel(ctx); err != nil {
+		return err
+	}
+	c.record.add(event.Event{StepDone: &event.StepDone{Took: time.Since(start), Settled: result.settling, Rounds: result.rounds}})
+	return nil
+}
+
+// close ends everything that the case began, the youngest first.
+func (c *caseRun) close() error {
+	var errs []error
+	for _, h := range c.holds {
+		h.held.Stop()
+	}
+	for _, p := range c.proxies {
+		errs = append(errs, p.kill())
+	}
+	if c.cluster != nil {
+		errs = append(errs, c.cluster.close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,56 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"proxyproof/harness/wire"
+)
+
+// exec runs a pushed file as a command in the worker's own namespaces and streams what it prints.
+func (w *Worker) exec(ctx context.Context, command wire.Exec) wire.Done {
+	ctx, cancel := context.WithTimeout(ctx, command.Limit)
+	defer cancel()
+	path, err := w.store.path(command.Binary)
+	if err != nil {
+		return wire.Done{Exit: -1, Error: err.Error()}
+	}
+	cmd := exec.CommandContext(ctx, path, command.Args...)
+	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), command.Env...)
+	output := &outputStream{w.conn, command.ID}
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		return wire.Done{Exit: -1, Error: fmt.Sprintf("run the command: ended after %v: %v", command.Limit, context.Cause(ctx))}
+	}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return wire.Done{Exit: exit.ExitCode()}
+	case err != nil:
+		return wire.Done{Exit: -1, Error: fmt.Sprintf("run the command: %v", err)}
+	}
+	return wire.Done{}
+}
+
+// outputStream sends what a command prints to the orchestrator.
+type outputStream struct {
+	conn *wire.Conn
+	id   string
+}
+
+func (o *outputStream) Write(data []byte) (int, error) {
+	if err := o.conn.Send(wire.TypeOutput, wire.Output{ID: o.id, Data: data}); err != nil {
+		return 0, err
+	}
+	return len(data), nil
+}

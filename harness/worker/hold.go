@@ -1,0 +1,115 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"proxyproof/harness/event"
+	"proxyproof/harness/finding"
+	"proxyproof/harness/scenario"
+	"proxyproof/sim/probe"
+	"proxyproof/sim/world"
+)
+
+// hold is a probe that runs through the whole scenario.
+type hold struct {
+	spec   scenario.Hold
+	from   world.Place
+	target target
+	held   probe.Held
+}
+
+const (
+	holdInterval = 100 * time.Millisecond
+	// holdPatience is how long an answer may take on a nominal machine before it counts as missing. TCP sends a lost segment
+	// again after 200 ms at the least.
+	holdPatience = 2 * time.Second
+)
+
+// startHolds begins the holds of the scenario whose targets have addresses, once.
+func (c *caseRun) startHolds(ctx context.Context) error {
+	for _, spec := range c.job.Scenario.Hold {
+		targets, err := c.resolve(spec.To, spec.Via, spec.Kind == "ping")
+		if err != nil {
+			return err
+		}
+		for _, name := range spec.From {
+			from, ok := c.world.Place(name)
+			if !ok {
+				return fmt.Errorf("hold: no place is called %s", name)
+			}
+			for _, t := range targets {
+				if err := c.startHold(ctx, spec, from, t); err != nil {
+					return fmt.Errorf("hold a connection from %s to %s: %w", name, t, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (c *caseRun) startHold(ctx context.Context, spec scenario.Hold, from world.Place, t target) error {
+	kind := spec.Kind
+	if kind == "" {
+		kind = t.speaks()
+	}
+	aim := c.aim(from, t.via, netip.AddrPortFrom(t.address, t.port))
+	pace := probe.Pace{Interval: holdInterval, Patience: c.scale(holdPatience)}
+	h := &hold{spec: spec, from: from, target: t}
+	var err error
+	switch kind {
+	case "https":
+		h.held, err = probe.HoldHTTPS(ctx, aim, c.readyz(t.address), pace)
+	case "udp":
+		h.held, err = probe.HoldUDP(ctx, aim, pace)
+	case "ping":
+		h.held, err = probe.HoldPing(ctx, aim, pace)
+	default:
+		h.held, err = probe.HoldTCP(ctx, aim, pace)
+	}
+	if err != nil {
+		return err
+	}
+	c.holds = append(c.holds, h)
+	return nil
+}
+
+// endHolds stops the holds and judges each.
+func (c *caseRun) endHolds(ctx context.Context) error {
+	for _, h := range c.holds {
+		c.judgeHold(h, h.held.Stop())
+	}
+	c.holds = nil
+	return ctx.Err()
+}
+
+func (c *caseRun) judgeHold(h *hold, r probe.HeldResult) {
+	c.record.add(event.Event{Hold: &event.Hold{
+		From: h.from.Name(), To: h.target.String(), Sent: r.Sent, Good: r.Answered, Outage: r.LongestOutage, Why: r.Why,
+	}})
+	most := time.Duration(h.spec.MaxOutage)
+	if !r.Broken && r.LongestOutage <= most {
+		return
+	}
+	c.record.find(finding.Finding{
+		ID: holdLost, Node: h.target.node, Family: h.target.family().String(),
+		Object:   fmt.Sprintf("%s from %s", h.target, h.from.Name()),
+		Sentence: fmt.Sprintf("what was held open from %s to %s was lost, while an outage of %v is allowed", h.from.Name(), h.target, most),
+		Evidence: []string{r.String()},
+	})
+}
+
+// speaks is the kind of probe that a target understands.
+func (t target) speaks() string {
+	switch {
+	case t.port == 0:
+		return "ping"
+	case t.https:
+		return "https"
+	case t.protocol == world.UDP:
+		return "udp"
+	}
+	return "tcp"
+}

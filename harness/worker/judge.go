@@ -1,0 +1,198 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"proxyproof/harness/event"
+	"proxyproof/harness/finding"
+	"proxyproof/harness/invariant"
+	"proxyproof/harness/scenario"
+	"proxyproof/sim/netstate"
+	"proxyproof/sim/world"
+)
+
+// judge looks at everything once: the invariants on every node with a proxy, the API server's reachability, and what the
+// scenario expects.
+func (c *caseRun) judge(ctx context.Context, expect []scenario.Expect) ([]finding.Finding, error) {
+	views, err := c.views(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var findings []finding.Finding
+	for _, v := range views {
+		findings = append(findings, c.judgeView(v)...)
+	}
+	probed, err := c.probeAll(ctx, expect)
+	if err != nil {
+		return nil, err
+	}
+	return append(findings, c.explain(probed, views)...), nil
+}
+
+// judgeView applies the invariants that the scenario does not exempt.
+func (c *caseRun) judgeView(v invariant.View) []finding.Finding {
+	var findings []finding.Finding
+	for _, check := range invariant.All() {
+		if _, exempt := c.job.Scenario.Exempt[check.Name]; !exempt {
+			findings = append(findings, check.Judge(v)...)
+		}
+	}
+	return findings
+}
+
+// views are the nodes whose subject was started at least once.
+func (c *caseRun) views(ctx context.Context) ([]invariant.View, error) {
+	objects, err := c.objects()
+	if err != nil {
+		return nil, err
+	}
+	var views []invariant.View
+	for _, p := range c.proxies {
+		if p.process == nil {
+			continue
+		}
+		state, err := p.node.State(ctx)
+		if err != nil {
+			return nil, err
+		}
+		views = append(views, invariant.View{
+			Node: nodeFacts(p.node, c.job.Family), Families: c.job.Family.Families(), Ranges: c.world.Ranges(),
+			Objects: objects, Options: c.job.Scenario.Subject.Options, Keeps: c.profile.Keeps(),
+			Before: p.before, Now: state,
+			Subject: invariant.Subject{
+				Name: c.job.Subject.Profile, Expected: p.wanted, Alive: p.alive(), Exit: exitOf(p), Errors: p.logged(),
+			},
+		})
+	}
+	return views, nil
+}
+
+func exitOf(p *proxy) int {
+	if p.alive() {
+		return 0
+	}
+	return p.process.Exit()
+}
+
+// nodeFacts is what the Node object says.
+func nodeFacts(n world.Node, set scenario.FamilySet) invariant.Node {
+	facts := invariant.Node{Name: n.Name(), Addresses: map[world.Family][]netip.Addr{}, PodCIDR: map[world.Family]netip.Prefix{}}
+	for _, f := range set.Families() {
+		facts.Addresses[f] = n.Addrs(f)
+		facts.PodCIDR[f] = n.PodCIDR(f)
+	}
+	return facts
+}
+
+// probeAll runs the standing probes and the scenario's expectations side by side: a refusal over IPv6 takes a second to be
+// reported, and there is no need to wait for them one after the other.
+func (c *caseRun) probeAll(ctx context.Context, expect []scenario.Expect) ([]finding.Finding, error) {
+	var jobs []func(context.Context) ([]finding.Finding, error)
+	jobs = append(jobs, c.guardJobs()...)
+	for _, e := range expect {
+		more, err := c.expectJobs(e)
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, more...)
+	}
+	results := make([][]finding.Finding, len(jobs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(probesAtATime)
+	for i, job := range jobs {
+		group.Go(func() (err error) {
+			results[i], err = job(ctx)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var findings []finding.Finding
+	for _, r := range results {
+		findings = append(findings, r...)
+	}
+	return findings, nil
+}
+
+const probesAtATime = 16
+
+// explain attaches to what packets suffered what the kernel's tables say about it, and merges findings with the same key: one
+// address that several places cannot reach is one finding.
+func (c *caseRun) explain(probed []finding.Finding, views []invariant.View) []finding.Finding {
+	var merged []finding.Finding
+	index := map[string]int{}
+	for _, f := range probed {
+		if i, ok := index[f.Key()]; ok {
+			merged[i].Evidence = append(merged[i].Evidence, f.Evidence...)
+			continue
+		}
+		index[f.Key()] = len(merged)
+		merged = append(merged, f)
+	}
+	for i, f := range merged {
+		if f.ID != apiserverRefused {
+			continue
+		}
+		for _, v := range views {
+			if v.Node.Name == f.Node {
+				merged[i].Evidence = append(merged[i].Evidence, invariant.Explain(v, addressOf(f.Object), apiserverPort)...)
+			}
+		}
+	}
+	return merged
+}
+
+// look is what the settler compares.
+func (c *caseRun) look(ctx context.Context) (quiet, bool, error) {
+	var q quiet
+	outstanding, err := c.api.Outstanding()
+	if err != nil {
+		return q, false, err
+	}
+	busy := outstanding > 0
+	var prints []string
+	for _, p := range c.proxies {
+		fingerprint, err := p.node.Fingerprint(ctx)
+		if err != nil {
+			return q, false, err
+		}
+		prints = append(prints, string(fingerprint))
+		if p.process == nil {
+			continue
+		}
+		activity, err := p.process.Activity()
+		if err != nil {
+			return q, false, fmt.Errorf("watch the subject on %s: %w", p.node.Name(), err)
+		}
+		q.cpu += activity.CPU
+		busy = busy || activity.Busy
+	}
+	q.fingerprint = strings.Join(prints, " ")
+	return q, busy, nil
+}
+
+// recordKernel records what changed on each node since it was last recorded.
+func (c *caseRun) recordKernel(ctx context.Context) error {
+	for _, p := range c.proxies {
+		state, err := p.node.State(ctx)
+		if err != nil {
+			return err
+		}
+		var changes []string
+		for _, change := range netstate.Diff(p.last, state) {
+			changes = append(changes, change.String())
+		}
+		p.last = state
+		if len(changes) > 0 {
+			c.record.add(event.Event{Time: time.Now(), Kernel: &event.Kernel{Node: p.node.Name(), Changes: changes}})
+		}
+	}
+	return nil
+}

@@ -1,0 +1,281 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"proxyproof/harness/event"
+	"proxyproof/harness/finding"
+	"proxyproof/harness/scenario"
+	"proxyproof/harness/subject"
+	"proxyproof/sim/netstate"
+	"proxyproof/sim/world"
+)
+
+// proxy is the subject on one node, through all its processes.
+type proxy struct {
+	node    world.Node
+	command world.Command
+	process world.Process // nil before the first start
+	// wanted is true while the scenario wants it to run.
+	wanted bool
+	// before is the node's state before the first start, last the state that was recorded last.
+	before, last *netstate.State
+
+	lock   sync.Mutex
+	errors []string
+}
+
+// kubeconfigPath is where the subject finds its way to the API, in the node's private file system.
+const kubeconfigPath = "/run/proxyproof/kubeconfig"
+
+// newProxy prepares the subject of a node.
+func (c *caseRun) newProxy(node world.Node) (*proxy, error) {
+	s := c.job.Scenario.Subject
+	command, err := c.profile.Command(subject.Setting{
+		Node: node.Name(), Binary: c.binary, Kubeconfig: kubeconfigPath, Args: c.job.Subject.Args,
+		Families: c.job.Family.Families(), Ranges: c.world.Ranges(), Options: s.Options,
+	})
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig, err := c.kubeconfig(node, s.API)
+	if err != nil {
+		return nil, err
+	}
+	p := &proxy{node: node}
+	command.Files = map[string][]byte{kubeconfigPath: kubeconfig}
+	command.Output = func(line world.Line) {
+		c.record.add(event.Event{Time: line.Time, Log: &event.Log{Node: node.Name(), Line: line.Text}})
+		if c.profile.IsError(line.Text) {
+			p.lock.Lock()
+			defer p.lock.Unlock()
+			p.errors = append(p.errors, line.Text)
+		}
+	}
+	p.command = command
+	return p, nil
+}
+
+// start begins a process.
+func (c *caseRun) start(ctx context.Context, p *proxy) error {
+	process, err := p.node.Start(ctx, p.command)
+	if err != nil {
+		return err
+	}
+	p.process, p.wanted = process, true
+	c.record.add(event.Event{Subject: &event.Subject{Node: p.node.Name(), State: "started", Pid: process.Pid()}})
+	return nil
+}
+
+// kill ends the process, if there is one, and everything it started.
+func (p *proxy) kill() error {
+	if p.process == nil {
+		return nil
+	}
+	return p.process.Kill()
+}
+
+// alive tells whether the process runs.
+func (p *proxy) alive() bool {
+	if p.process == nil {
+		return false
+	}
+	select {
+	case <-p.process.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+// logged are the error lines so far.
+func (p *proxy) logged() []string {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	return append([]string(nil), p.errors...)
+}
+
+// startSubjects starts the subject on every node that has one and waits until each is ready. gone tells that one never was:
+// what would be judged after that says nothing about it.
+func (c *caseRun) startSubjects(ctx context.Context) (gone bool, err error) {
+	for _, p := range c.proxies {
+		if err := c.start(ctx, p); err != nil {
+			return false, err
+		}
+	}
+	for _, p := range c.proxies {
+		ready, err := c.awaitReady(ctx, p)
+		if err != nil {
+			return false, err
+		}
+		gone = gone || !ready
+	}
+	return gone, nil
+}
+
+// readyLimit is how long a subject may take to become ready, on a nominal machine.
+const readyLimit = 20 * time.Second
+
+// awaitReady waits until the subject is alive and serves the kubernetes Service: health endpoints answer too early to be
+// believed.
+func (c *caseRun) awaitReady(ctx context.Context, p *proxy) (bool, error) {
+	limit := c.scale(readyLimit)
+	deadline := time.Now().Add(limit)
+	var last netstate.Fingerprint
+	for time.Now().Before(deadline) {
+		if !p.alive() {
+			c.record.find(c.exited(p))
+			return false, nil
+		}
+		fingerprint, err := p.node.Fingerprint(ctx)
+		if err != nil {
+			return false, err
+		}
+		if fingerprint != last {
+			last = fingerprint
+			state, err := p.node.State(ctx)
+			if err != nil {
+				return false, err
+			}
+			if c.servesKubernetes(state) {
+				c.report(p, "ready", "")
+				return true, nil
+			}
+		}
+		if err := pause(ctx, c.scale(settleWindow)/settleLooks); err != nil {
+			return false, err
+		}
+	}
+	c.record.find(finding.Finding{
+		ID: "subject-not-ready", Node: p.node.Name(),
+		Sentence: fmt.Sprintf("the subject did not program the kubernetes Service (%v) into IPVS within %v", c.kubernetesVIPs(), limit.Round(time.Second)),
+		Evidence: p.lastWords(),
+	})
+	return false, nil
+}
+
+// servesKubernetes tells whether the kubernetes Service is in IPVS.
+func (c *caseRun) servesKubernetes(state *netstate.State) bool {
+	for _, vip := range c.kubernetesVIPs() {
+		if !hasService(state, vip) {
+			return false
+		}
+	}
+	return true
+}
+
+func hasService(state *netstate.State, vip netip.Addr) bool {
+	for _, s := range state.IPVS {
+		if s.Address == vip && s.Port == kubernetesPort {
+			return true
+		}
+	}
+	return false
+}
+
+// exited is the finding about a subject that ended by itself.
+func (c *caseRun) exited(p *proxy) finding.Finding {
+	c.report(p, "exited", "")
+	return finding.Finding{
+		ID: "subject-exited", Node: p.node.Name(),
+		Sentence: fmt.Sprintf("the subject exited by itself with code %d", p.process.Exit()),
+		Evidence: p.lastWords(),
+	}
+}
+
+// lastWords are the last error lines, for evidence.
+func (p *proxy) lastWords() []string {
+	lines := p.logged()
+	if over := len(lines) - 3; over > 0 {
+		lines = lines[over:]
+	}
+	for i, line := range lines {
+		lines[i] = "it logged: " + line
+	}
+	return lines
+}
+
+// report records a change in the life of the subject.
+func (c *caseRun) report(p *proxy, state, why string) {
+	e := event.Subject{Node: p.node.Name(), State: state, Why: why}
+	if p.process != nil {
+		e.Pid = p.process.Pid()
+		if a, err := p.process.Activity(); err == nil {
+			e.CPU, e.RSS = a.CPU, a.RSS
+		}
+		if !p.alive() {
+			e.Exit = p.process.Exit()
+		}
+	}
+	c.record.add(event.Event{Subject: &e})
+}
+
+// subjectsGone tells whether a subject that should run has ended: nothing after that is a verdict about it.
+func (c *caseRun) subjectsGone() bool {
+	for _, p := range c.proxies {
+		if p.wanted && !p.alive() {
+			return true
+		}
+	}
+	return false
+}
+
+// act does something to the subject on every node.
+func (c *caseRun) act(ctx context.Context, action scenario.SubjectAction) (gone bool, err error) {
+	if action != scenario.SubjectStart {
+		for _, p := range c.proxies {
+			if err := c.end(ctx, p, action); err != nil {
+				return false, err
+			}
+		}
+	}
+	if action == scenario.SubjectStart || action == scenario.SubjectRestart {
+		return c.startSubjects(ctx)
+	}
+	return false, nil
+}
+
+// end stops or kills the subject of a node.
+func (c *caseRun) end(ctx context.Context, p *proxy, action scenario.SubjectAction) error {
+	p.wanted = false
+	if !p.alive() {
+		return nil
+	}
+	state := "stopped"
+	if action == scenario.SubjectKill {
+		state = "killed"
+	} else if err := c.terminate(ctx, p); err != nil {
+		return err
+	}
+	if err := p.kill(); err != nil {
+		return err
+	}
+	c.report(p, state, "")
+	return nil
+}
+
+// terminate sends SIGTERM and waits for the exit; a subject that ignores it is a finding.
+func (c *caseRun) terminate(ctx context.Context, p *proxy) error {
+	if err := p.process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("send SIGTERM to the subject on %s: %w", p.node.Name(), err)
+	}
+	limit := c.scale(c.profile.StopLimit())
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-p.process.Done():
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		c.record.find(finding.Finding{
+			ID: "subject-ignored-sigterm", Node: p.node.Name(),
+			Sentence: fmt.Sprintf("the subject did not exit within %v after SIGTERM", limit.Round(time.Second)),
+		})
+	}
+	return nil
+}

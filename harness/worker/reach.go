@@ -1,0 +1,266 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"proxyproof/harness/event"
+	"proxyproof/harness/finding"
+	"proxyproof/harness/scenario"
+	"proxyproof/sim/probe"
+	"proxyproof/sim/world"
+)
+
+// job is one probe, or a series of probes of one address, with the findings that it gives.
+type job = func(context.Context) ([]finding.Finding, error)
+
+// Ids of findings that packets give.
+const (
+	apiserverRefused    finding.ID = "apiserver-refused"
+	nodeSelfUnreachable finding.ID = "node-self-unreachable"
+	reachFailed         finding.ID = "reach-failed"
+	wrongBackend        finding.ID = "wrong-backend"
+	backendUnused       finding.ID = "backend-unused"
+	notRefused          finding.ID = "not-refused"
+	pingLost            finding.ID = "ping-lost"
+	holdLost            finding.ID = "hold-lost"
+)
+
+// probeLimit is how long a probe waits for an answer on a nominal machine: a refusal over IPv6 is reported only after the first
+// SYN was sent again, a second later.
+const probeLimit = 3 * time.Second
+
+// guardJobs are the probes that every scenario has without asking: the API server answers on every address of its node, from
+// everywhere, and the node reaches its own addresses.
+func (c *caseRun) guardJobs() []job {
+	var jobs []job
+	server := c.apiNode
+	for _, a := range allAddrs(server, c.job.Family) {
+		for _, from := range c.places() {
+			jobs = append(jobs, c.guardJob(from, a))
+		}
+	}
+	for _, p := range c.proxies {
+		for _, a := range allAddrs(p.node, c.job.Family) {
+			jobs = append(jobs, c.selfJob(p.node, a))
+		}
+	}
+	return jobs
+}
+
+// guardJob connects to the API server.
+func (c *caseRun) guardJob(from world.Place, address netip.Addr) job {
+	return func(ctx context.Context) ([]finding.Finding, error) {
+		result := probe.Connect(ctx, c.aim(from, c.apiNode.Name(), netip.AddrPortFrom(address, apiserverPort)))
+		if ok, err := c.recordProbe(ctx, fmt.Sprintf("apiserver(%s)", c.apiNode.Name()), result, answered(result)); ok || err != nil {
+			return nil, err
+		}
+		return []finding.Finding{c.apiserverFinding(from, address, result)}, nil
+	}
+}
+
+// apiserverFinding is about the API server on one address; the places that cannot reach it are its evidence.
+func (c *caseRun) apiserverFinding(from world.Place, address netip.Addr, result probe.Result) finding.Finding {
+	return finding.Finding{
+		ID: apiserverRefused, Node: c.apiNode.Name(), Family: world.FamilyOf(address).String(), Object: address.String(),
+		Sentence: fmt.Sprintf("the API server on the node's own address %s refuses", netip.AddrPortFrom(address, apiserverPort)),
+		Evidence: []string{fmt.Sprintf("from %s: %s", from.Name(), result)},
+	}
+}
+
+// selfJob pings a node's address from the node itself.
+func (c *caseRun) selfJob(node world.Node, address netip.Addr) job {
+	return func(ctx context.Context) ([]finding.Finding, error) {
+		result := probe.Ping(ctx, c.aim(node, "", netip.AddrPortFrom(address, 0)))
+		if ok, err := c.recordProbe(ctx, "its own address", result, answered(result)); ok || err != nil {
+			return nil, err
+		}
+		return []finding.Finding{{
+			ID: nodeSelfUnreachable, Node: node.Name(), Family: world.FamilyOf(address).String(), Object: address.String(),
+			Sentence: fmt.Sprintf("node %s cannot ping its own address %s: %s", node.Name(), address, result),
+		}}, nil
+	}
+}
+
+// aim is that of one probe; a client enters through the node via.
+func (c *caseRun) aim(from world.Place, via string, to netip.AddrPort) probe.Aim {
+	return probe.Aim{From: from, Via: via, To: to, Timeout: c.scale(probeLimit)}
+}
+
+func answered(r probe.Result) bool { return r.Outcome == probe.Answered }
+
+// denied tells whether the result proves that the target does not want to be reached; silence proves nothing.
+func denied(r probe.Result) bool {
+	switch r.Outcome {
+	case probe.Refused, probe.Rejected, probe.Unreachable, probe.Reset:
+		return true
+	}
+	return false
+}
+
+// expectJobs are the probes of one expectation: every address of its target from every place.
+func (c *caseRun) expectJobs(e scenario.Expect) ([]job, error) {
+	written := firstNonEmpty(e.Reach, e.Refused, e.Ping)
+	targets, err := c.resolve(written, e.Via, e.Ping != "")
+	if err != nil {
+		return nil, err
+	}
+	var jobs []job
+	for _, name := range e.From {
+		from, ok := c.world.Place(name)
+		if !ok {
+			return nil, fmt.Errorf("no place is called %s", name)
+		}
+		if len(targets) == 0 {
+			jobs = append(jobs, c.noTarget(written, from))
+		}
+		for _, t := range targets {
+			t.via = firstNonEmpty(e.Via, t.via)
+			jobs = append(jobs, c.expectJob(e, from, t))
+		}
+	}
+	return jobs, nil
+}
+
+// noTarget is the finding that there is nothing to probe: the Service has no such address (yet).
+func (c *caseRun) noTarget(written string, from world.Place) job {
+	return func(context.Context) ([]finding.Finding, error) {
+		return []finding.Finding{{
+			ID: reachFailed, Object: written + " from " + from.Name(),
+			Sentence: fmt.Sprintf("%s has no address that %s could reach", written, from.Name()),
+		}}, nil
+	}
+}
+
+func (c *caseRun) expectJob(e scenario.Expect, from world.Place, t target) job {
+	switch {
+	case e.Ping != "":
+		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectPing(ctx, from, t) }
+	case e.Refused != "":
+		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectRefused(ctx, from, t) }
+	case t.https:
+		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectHTTPS(ctx, from, t) }
+	default:
+		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectReach(ctx, from, t, e.Backends) }
+	}
+}
+
+// fault is a finding about a target as seen from a place.
+func (c *caseRun) fault(id finding.ID, from world.Place, t target, sentence string) []finding.Finding {
+	return []finding.Finding{{
+		ID: id, Node: t.node, Family: t.family().String(), Object: fmt.Sprintf("%s from %s", t, from.Name()), Sentence: sentence,
+	}}
+}
+
+func (c *caseRun) expectPing(ctx context.Context, from world.Place, t target) ([]finding.Finding, error) {
+	result := probe.Ping(ctx, c.aim(from, t.via, netip.AddrPortFrom(t.address, 0)))
+	if ok, err := c.recordProbe(ctx, t.written, result, answered(result)); ok || err != nil {
+		return nil, err
+	}
+	return c.fault(pingLost, from, t, fmt.Sprintf("%s does not answer the ping of %s: %s", t, from.Name(), result)), nil
+}
+
+func (c *caseRun) expectRefused(ctx context.Context, from world.Place, t target) ([]finding.Finding, error) {
+	result := c.once(ctx, from, t)
+	if ok, err := c.recordProbe(ctx, t.written, result, denied(result)); ok || err != nil {
+		return nil, err
+	}
+	return c.fault(notRefused, from, t, fmt.Sprintf("%s should refuse %s, but: %s", t, from.Name(), result)), nil
+}
+
+func (c *caseRun) expectHTTPS(ctx context.Context, from world.Place, t target) ([]finding.Finding, error) {
+	result := c.once(ctx, from, t)
+	if ok, err := c.recordProbe(ctx, t.written, result, answered(result)); ok || err != nil {
+		return nil, err
+	}
+	if t.apiserver {
+		return []finding.Finding{c.apiserverFinding(from, t.address, result)}, nil
+	}
+	return c.fault(reachFailed, from, t, fmt.Sprintf("%s does not answer %s: %s", t, from.Name(), result)), nil
+}
+
+// once probes a target once with what it speaks.
+func (c *caseRun) once(ctx context.Context, from world.Place, t target) probe.Result {
+	aim := c.aim(from, t.via, netip.AddrPortFrom(t.address, t.port))
+	switch {
+	case t.https:
+		return probe.HTTPS(ctx, aim, c.readyz(t.address))
+	case t.protocol == world.UDP:
+		return probe.UDP(ctx, aim)
+	}
+	return probe.TCP(ctx, aim)
+}
+
+// triesPerBackend is how many connections each expected backend gets the chance to be chosen by: round robin with other
+// traffic in between needs more than one.
+const triesPerBackend = 4
+
+// expectReach connects until every expected backend has answered. With none named, one answer is enough.
+func (c *caseRun) expectReach(ctx context.Context, from world.Place, t target, backends []string) ([]finding.Finding, error) {
+	seen := map[string]int{}
+	for try := 0; try < max(1, triesPerBackend*len(backends)); try++ {
+		result := c.once(ctx, from, t)
+		if ok, err := c.recordProbe(ctx, t.written, result, answered(result)); err != nil {
+			return nil, err
+		} else if !ok {
+			return c.fault(reachFailed, from, t, fmt.Sprintf("%s does not answer %s: %s", t, from.Name(), result)), nil
+		}
+		seen[result.Server]++
+		if len(backends) > 0 && !slices.Contains(backends, result.Server) {
+			return c.fault(wrongBackend, from, t, fmt.Sprintf("%s is answered by %s; expected only %s", t, result.Server, strings.Join(backends, ", "))), nil
+		}
+		if len(seen) >= len(backends) {
+			return nil, nil
+		}
+	}
+	return c.fault(backendUnused, from, t, fmt.Sprintf("%s was answered by %s only; expected each of %s", t, counts(seen), strings.Join(backends, ", "))), nil
+}
+
+// counts prints who answered how often.
+func counts(seen map[string]int) string {
+	var parts []string
+	for name, n := range seen {
+		parts = append(parts, fmt.Sprintf("%s (%d×)", name, n))
+	}
+	sort.Strings(parts)
+	return strings.Join(parts, ", ")
+}
+
+// recordProbe records a probe and passes on whether it went well. A probe that could not be made is our own trouble.
+func (c *caseRun) recordProbe(ctx context.Context, written string, result probe.Result, ok bool) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, context.Cause(ctx)
+	}
+	if result.Outcome == probe.Broken {
+		return false, fmt.Errorf("probe %s: %w", written, result.Err())
+	}
+	to := fmt.Sprintf("%s %s at %s", result.Protocol, written, result.To)
+	if result.To.Port() == 0 {
+		to = fmt.Sprintf("%s %s at %s", result.Protocol, written, result.To.Addr())
+	}
+	c.record.add(event.Event{Probe: &event.Probe{From: result.From, To: to, Result: result.String(), OK: ok}})
+	return ok, nil
+}
+
+// allAddrs are a place's addresses of all families of the cluster.
+func allAddrs(p world.Place, set scenario.FamilySet) []netip.Addr {
+	var all []netip.Addr
+	for _, f := range set.Families() {
+		all = append(all, p.Addrs(f)...)
+	}
+	return all
+}
+
+func firstNonEmpty(list ...string) string {
+	for _, s := range list {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}

@@ -1,0 +1,87 @@
+package worker
+
+import (
+	"sync"
+	"time"
+
+	"proxyproof/harness/event"
+	"proxyproof/harness/finding"
+)
+
+// record is the stream of one case: it numbers and stamps events, and keeps each finding once.
+type record struct {
+	id   string
+	send func(event.Event)
+
+	lock     sync.Mutex
+	seq      int
+	step     int
+	findings []finding.Finding
+	known    map[string]bool
+}
+
+func newRecord(id string, send func(event.Event)) *record {
+	return &record{id: id, send: send, known: map[string]bool{}}
+}
+
+// add stamps and sends an event.
+func (r *record) add(e event.Event) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	r.addLocked(e)
+}
+
+func (r *record) addLocked(e event.Event) {
+	r.seq++
+	e.Case, e.Seq, e.Step = r.id, r.seq, r.step
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	r.send(e)
+}
+
+// enter begins a step.
+func (r *record) enter(step int, phase event.Phase) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	r.step = step
+	r.addLocked(event.Event{Phase: &phase})
+}
+
+// find records the findings that are new, with the step and time at which they were first seen.
+func (r *record) find(findings ...finding.Finding) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	for _, f := range findings {
+		if r.known[f.Key()] {
+			continue
+		}
+		r.known[f.Key()] = true
+		f.Step, f.Time = r.step, time.Now()
+		r.findings = append(r.findings, f)
+		r.addLocked(event.Event{Finding: &f})
+	}
+}
+
+// fresh are those of the findings that were not recorded yet: only they are worth waiting for.
+func (r *record) fresh(findings []finding.Finding) []finding.Finding {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	var fresh []finding.Finding
+	for _, f := range findings {
+		if !r.known[f.Key()] {
+			fresh = append(fresh, f)
+		}
+	}
+	return fresh
+}
+
+// failed tells whether anything was found.
+func (r *record) failed() bool {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	return len(r.findings) > 0
+}
+
+// note records something worth telling that is no fault.
+func (r *record) note(text string) { r.add(event.Event{Note: &event.Note{Text: text}}) }

@@ -1,0 +1,30 @@
+package worker
+
+import (
+	"crypto/sha256"
+	"runtime"
+	"time"
+)
+
+// Budgets are written for a machine that hashes speedWork bytes in speedNominal. An emulated CPU needs ten to thirty times as
+// long, and a machine whose cores are busy with something else longer still.
+const (
+	speedWork    = 1 << 20
+	speedNominal = 3 * time.Millisecond
+	speedMost    = 20.0
+)
+
+// measureSpeed tells how many times slower this machine is than the nominal one, between 1 and speedMost. The software
+// implementation of SHA-256 with its table look-ups is a fair stand-in for what an emulator makes slow.
+func measureSpeed() float64 {
+	data := make([]byte, speedWork)
+	best := time.Hour
+	for range 3 {
+		start := time.Now()
+		sha256.Sum256(data)
+		best = min(best, time.Since(start))
+	}
+	return min(max(float64(best)/float64(speedNominal), 1), speedMost)
+}
+
+func cpus() int { return runtime.NumCPU() }
