@@ -1,0 +1,180 @@
+package apply
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"proxyproof/reference/plan"
+)
+
+// Read looks at what the kernel holds and tells what of it is the proxy's own. The sets are: they carry the proxy's name, as
+// does the dummy link. A virtual service is the proxy's if its address and port are in the proxy's set of service ports, or if
+// it equals what is planned; everything else in IPVS is foreign.
+func (k *Kernel) Read(s plan.State) (Actual, error) {
+	a := Actual{
+		Services: map[plan.Service]plan.Virtual{}, VIPs: map[netip.Addr]netip.Addr{}, Members: map[SetKey]map[Member]bool{},
+		Foreign: map[plan.Service]bool{}, Firewall: map[plan.Family]bool{},
+	}
+	for _, f := range s.Families {
+		for _, set := range Sets {
+			members, err := k.readSet(set.Name(f))
+			if err != nil {
+				return a, err
+			}
+			a.Members[SetKey{set, f}] = members
+		}
+	}
+	if err := k.readServices(s, &a); err != nil {
+		return a, err
+	}
+	if err := k.readVIPs(&a); err != nil {
+		return a, err
+	}
+	for _, f := range s.Families {
+		right, err := firewallRight(f, s.MasqueradeAll)
+		if err != nil {
+			return a, err
+		}
+		a.Firewall[f] = right
+	}
+	return a, nil
+}
+
+// readSet is empty for a set that does not exist.
+func (k *Kernel) readSet(name string) (map[Member]bool, error) {
+	members := map[Member]bool{}
+	all, err := k.sets.IpsetListAll()
+	if err != nil {
+		return nil, fmt.Errorf("list ipsets: %w", err)
+	}
+	for _, set := range all {
+		if set.SetName != name {
+			continue
+		}
+		for _, e := range set.Entries {
+			ip, ok := netip.AddrFromSlice(e.IP)
+			if !ok {
+				continue
+			}
+			m := Member{Address: ip.Unmap()}
+			if e.Port != nil && e.Protocol != nil {
+				m.Port, m.Protocol = *e.Port, plan.Protocol(*e.Protocol)
+			}
+			members[m] = true
+		}
+	}
+	return members, nil
+}
+
+func (k *Kernel) readServices(s plan.State, a *Actual) error {
+	services, err := k.ipvs.GetServices()
+	if err != nil {
+		return fmt.Errorf("list virtual services: %w", err)
+	}
+	for _, found := range services {
+		ip, ok := netip.AddrFromSlice(found.Address)
+		if !ok || found.FWMark != 0 {
+			continue
+		}
+		key := plan.Service{Address: ip.Unmap(), Port: found.Port, Protocol: plan.Protocol(found.Protocol)}
+		v := plan.Virtual{Scheduler: found.SchedName, Dests: map[plan.Dest]bool{}}
+		if found.Flags&flagPersistent != 0 {
+			v.Affinity = found.Timeout
+		}
+		dests, err := k.ipvs.GetDestinations(found)
+		if err != nil {
+			return fmt.Errorf("list destinations of %s: %w", key, err)
+		}
+		for _, d := range dests {
+			if ip, ok := netip.AddrFromSlice(d.Address); ok {
+				v.Dests[plan.Dest{Address: ip.Unmap(), Port: d.Port}] = true
+			}
+		}
+		published := a.Members[SetKey{ServicePorts, plan.FamilyOf(key.Address)}]
+		if published[Member{key.Address, key.Port, key.Protocol}] || equal(s.Services[key], v) {
+			a.Services[key] = v
+		} else {
+			a.Foreign[key] = true
+		}
+	}
+	return nil
+}
+
+// equal tells whether a virtual service is exactly as planned.
+func equal(a, b plan.Virtual) bool {
+	if a.Scheduler != b.Scheduler || a.Affinity != b.Affinity || len(a.Dests) != len(b.Dests) {
+		return false
+	}
+	for d := range a.Dests {
+		if !b.Dests[d] {
+			return false
+		}
+	}
+	return true
+}
+
+// readVIPs takes the addresses of the dummy link for the proxy's, with the source that their routes have.
+func (k *Kernel) readVIPs(a *Actual) error {
+	link, err := k.route.LinkByName(DummyLink)
+	if err != nil {
+		return nil // not made yet
+	}
+	k.dummy = link
+	addresses, err := k.route.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("list addresses of %s: %w", DummyLink, err)
+	}
+	for _, address := range addresses {
+		ip, ok := netip.AddrFromSlice(address.IP)
+		if ip = ip.Unmap(); !ok || ip.IsLinkLocalUnicast() {
+			continue
+		}
+		routes, err := k.vipRoutes(ip)
+		if err != nil {
+			return err
+		}
+		var source netip.Addr
+		if len(routes) == 1 { // another route beside ours would be chosen before it
+			if src, ok := netip.AddrFromSlice(routes[0].Src); ok {
+				source = src.Unmap()
+			}
+		}
+		a.VIPs[ip] = source
+	}
+	return nil
+}
+
+// vipRoutes are the local routes to a VIP.
+func (k *Kernel) vipRoutes(vip netip.Addr) ([]netlink.Route, error) {
+	family := netlink.FAMILY_V4
+	if vip.Is6() {
+		family = netlink.FAMILY_V6
+	}
+	routes, err := k.route.RouteListFiltered(family,
+		&netlink.Route{Dst: hostPrefix(vip), Table: unix.RT_TABLE_LOCAL, LinkIndex: k.dummy.Attrs().Index},
+		netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF)
+	if err != nil {
+		return nil, fmt.Errorf("list routes to %s: %w", vip, err)
+	}
+	return routes, nil
+}
+
+// deleteKernelRoute deletes the local route that the kernel made for an IPv6 address: the one without a preferred source.
+func (k *Kernel) deleteKernelRoute(vip netip.Addr) error {
+	routes, err := k.vipRoutes(vip)
+	if err != nil {
+		return err
+	}
+	for _, r := range routes {
+		if len(r.Src) == 0 || r.Src.Equal(net.IPv6zero) {
+			if err := k.route.RouteDel(&r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

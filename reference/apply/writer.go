@@ -1,0 +1,59 @@
+// Package apply makes the kernel hold what was planned with the fewest writes, and reads what it holds. Every write goes
+// through a Writer, in an order in which at no moment the node's own addresses are refused.
+package apply
+
+import (
+	"net/netip"
+
+	"proxyproof/reference/plan"
+)
+
+// Set is one of the proxy's ipsets. Each exists once per family.
+type Set string
+
+// The sets of the contract.
+const (
+	LocalIPs   Set = "kube-router-local-ips"
+	ServiceIPs Set = "kube-router-svip"
+	// ServicePorts has members of address, protocol and port.
+	ServicePorts Set = "kube-router-svip-prt"
+)
+
+// Sets are all sets, in the order in which they must be filled: an address is protected before it is guarded.
+var Sets = []Set{LocalIPs, ServiceIPs, ServicePorts}
+
+// Name is the kernel's name of the set of a family.
+func (s Set) Name(f plan.Family) string {
+	if f == plan.IPv6 {
+		return "inet6:" + string(s)
+	}
+	return string(s)
+}
+
+// Member of a set. Port and Protocol are zero in sets of addresses.
+type Member struct {
+	Address  netip.Addr
+	Port     uint16
+	Protocol plan.Protocol
+}
+
+// Writer changes the kernel. Defects and failpoints wrap it.
+type Writer interface {
+	// Prepare makes what does not depend on objects: the dummy link, sysctls, and per family the sets.
+	Prepare(families []plan.Family) error
+	// Firewall makes the rules of a family what they must be; they refer to the sets.
+	Firewall(f plan.Family, masqueradeAll bool) error
+
+	AddMember(s Set, f plan.Family, m Member) error
+	DeleteMember(s Set, f plan.Family, m Member) error
+
+	AddService(s plan.Service, v plan.Virtual) error // without destinations
+	UpdateService(s plan.Service, v plan.Virtual) error
+	DeleteService(s plan.Service) error
+	AddDest(s plan.Service, d plan.Dest) error
+	DeleteDest(s plan.Service, d plan.Dest) error
+
+	// AddVIP puts an address on the dummy link and makes the node use source towards it.
+	AddVIP(vip, source netip.Addr) error
+	DeleteVIP(vip netip.Addr) error
+}

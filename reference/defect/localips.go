@@ -1,0 +1,36 @@
+package defect
+
+import (
+	"proxyproof/reference/apply"
+	"proxyproof/reference/plan"
+)
+
+// localIPsIPv4Only is the fault that this project was founded on: kube-router v2.0.0 to v2.1.3 filled the set of the node's own
+// addresses from IPv4 only. A node port puts the node's IPv6 address into the set of service addresses; the firewall then
+// rejects everything on it that is no service, the API server included.
+var localIPsIPv4Only = Defect{
+	Name:     "local-ips-ipv4-only",
+	Issue:    "cloudnativelabs/kube-router#1685",
+	Summary:  "the set of the node's own IPv6 addresses stays empty",
+	Findings: []string{"local-ips-incomplete", "node-address-unprotected", "apiserver-refused", "hold-lost", "reach-failed"},
+	When: "local-ips-incomplete wherever the node has an IPv6 address; the others where moreover a node port exists on that " +
+		"address: node-address-unprotected and apiserver-refused always, hold-lost where a connection to the API server is held, " +
+		"reach-failed where the kubernetes Service is used",
+	Wrap: func(w apply.Writer) apply.Writer { return ipv4OnlyLocals{w} },
+}
+
+type ipv4OnlyLocals struct{ apply.Writer }
+
+func (w ipv4OnlyLocals) AddMember(s apply.Set, f plan.Family, m apply.Member) error {
+	if s == apply.LocalIPs && f == plan.IPv6 {
+		return nil
+	}
+	return w.Writer.AddMember(s, f, m)
+}
+
+func (w ipv4OnlyLocals) DeleteMember(s apply.Set, f plan.Family, m apply.Member) error {
+	if s == apply.LocalIPs && f == plan.IPv6 {
+		return nil
+	}
+	return w.Writer.DeleteMember(s, f, m)
+}

@@ -1,0 +1,125 @@
+// Package plan decides what the kernel of a node should hold: a pure function of Kubernetes objects and the node's facts. The
+// same input gives the same state, whatever its order.
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// State is what the proxy owns in the kernel. Everything else there belongs to somebody else.
+type State struct {
+	// Families that the node serves: those that its Node object has an address of, IPv4 first.
+	Families []Family
+	Services map[Service]Virtual
+	// VIPs are the addresses on the dummy link, with the source that the node itself is to use towards them.
+	VIPs map[netip.Addr]netip.Addr
+	// LocalIPs are the node's own addresses, which the firewall exempts.
+	LocalIPs map[netip.Addr]bool
+	// MasqueradeAll: connections through IPVS get the node's address as their source.
+	MasqueradeAll bool
+}
+
+// Family is 4 or 6.
+type Family int
+
+// The two families.
+const (
+	IPv4 Family = 4
+	IPv6 Family = 6
+)
+
+// FamilyOf tells the family of an address.
+func FamilyOf(a netip.Addr) Family {
+	if a.Is4() {
+		return IPv4
+	}
+	return IPv6
+}
+
+// HostBits is the length of the prefix of a single address.
+func (f Family) HostBits() int {
+	if f == IPv4 {
+		return 32
+	}
+	return 128
+}
+
+// Protocol is an IP protocol number.
+type Protocol uint8
+
+// The transport protocols that are served.
+const (
+	TCP Protocol = 6
+	UDP Protocol = 17
+)
+
+// String is "tcp" or "udp".
+func (p Protocol) String() string {
+	switch p {
+	case TCP:
+		return "tcp"
+	case UDP:
+		return "udp"
+	}
+	return fmt.Sprint(uint8(p))
+}
+
+// Service identifies a virtual service.
+type Service struct {
+	Address  netip.Addr
+	Port     uint16
+	Protocol Protocol
+}
+
+// String is "[2001:db8::1]:80/tcp".
+func (s Service) String() string {
+	return fmt.Sprintf("%s/%s", netip.AddrPortFrom(s.Address, s.Port), s.Protocol)
+}
+
+// Compare orders services.
+func (s Service) Compare(o Service) int {
+	return cmp.Or(s.Address.Compare(o.Address), cmp.Compare(s.Port, o.Port), cmp.Compare(s.Protocol, o.Protocol))
+}
+
+// Virtual is how a virtual service is served.
+type Virtual struct {
+	Scheduler string
+	// Affinity is the time in seconds for which a client keeps its backend; 0 for none.
+	Affinity uint32
+	// Dests are the real servers. All have weight 1 and are masqueraded.
+	Dests map[Dest]bool
+}
+
+// Dest is a real server.
+type Dest struct {
+	Address netip.Addr
+	Port    uint16
+}
+
+// String is "[2001:db8::1]:80".
+func (d Dest) String() string { return netip.AddrPortFrom(d.Address, d.Port).String() }
+
+// Compare orders destinations.
+func (d Dest) Compare(o Dest) int {
+	return cmp.Or(d.Address.Compare(o.Address), cmp.Compare(d.Port, o.Port))
+}
+
+// SortedServices are the virtual services in their order.
+func (s State) SortedServices() []Service {
+	return slices.SortedFunc(maps.Keys(s.Services), Service.Compare)
+}
+
+// ServiceIPs are the addresses of the virtual services of a family.
+func (s State) ServiceIPs(f Family) map[netip.Addr]bool {
+	ips := map[netip.Addr]bool{}
+	for service := range s.Services {
+		if FamilyOf(service.Address) == f {
+			ips[service.Address] = true
+		}
+	}
+	return ips
+}

@@ -1,0 +1,152 @@
+// Package proxy is the life of a service proxy: observe, plan, apply, again.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"proxyproof/reference/allocate"
+	"proxyproof/reference/apply"
+	"proxyproof/reference/observe"
+	"proxyproof/reference/plan"
+)
+
+// Config is how a proxy is to behave.
+type Config struct {
+	API                *rest.Config
+	Node               string
+	LoadBalancer       bool
+	LoadBalancerRanges []netip.Prefix
+	LeaseNamespace     string
+	MasqueradeAll      bool
+	// SyncPeriod is the time between repairs of what somebody else changed.
+	SyncPeriod time.Duration
+	Log        *slog.Logger
+}
+
+// Middleware wraps the writer to the kernel.
+type Middleware func(apply.Writer) apply.Writer
+
+// Run is a proxy until the context ends. All kernel state stays.
+func Run(ctx context.Context, c Config, middleware ...Middleware) error {
+	client, err := kubernetes.NewForConfig(c.API)
+	if err != nil {
+		return fmt.Errorf("make a client of the API: %w", err)
+	}
+	kernel, err := apply.NewKernel()
+	if err != nil {
+		return err
+	}
+	defer kernel.Close()
+	observer, err := observe.New(client, c.Node)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer observer.Stop()
+	defer cancel()
+	links, err := observe.WatchLinks(ctx)
+	if err != nil {
+		return err
+	}
+	if err := observer.Start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	var writer apply.Writer = kernel
+	for _, wrap := range middleware {
+		writer = wrap(writer)
+	}
+	p := &proxy{config: c, kernel: kernel, writer: writer, observer: observer, links: links, poke: func() {}}
+	var allocation sync.WaitGroup
+	if c.LoadBalancer {
+		allocator := &allocate.Allocator{
+			Client: client, Services: observer.Services, Ranges: c.LoadBalancerRanges,
+			Namespace: c.LeaseNamespace, Identity: c.Node, Log: c.Log,
+		}
+		p.poke = allocator.Poke
+		allocation.Go(func() { allocator.Run(ctx) })
+	}
+	p.loop(ctx)
+	cancel()
+	allocation.Wait()
+	return nil
+}
+
+type proxy struct {
+	config   Config
+	kernel   *apply.Kernel
+	writer   apply.Writer
+	observer *observe.Observer
+	links    *observe.Links
+	poke     func()
+	applier  *apply.Applier // nil: the kernel must be read first
+	ready    bool
+}
+
+// retryDelay is the pause after a failed sync.
+const retryDelay = time.Second
+
+// loop syncs whenever something changed.
+func (p *proxy) loop(ctx context.Context) {
+	repair := time.NewTicker(p.config.SyncPeriod)
+	defer repair.Stop()
+	for {
+		var retry <-chan time.Time
+		if err := p.sync(); err != nil {
+			p.config.Log.Error("sync failed", "error", err)
+			p.applier = nil
+			retry = time.After(retryDelay)
+		} else if !p.ready {
+			p.ready = true
+			p.config.Log.Info("ready")
+		}
+		p.poke()
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.observer.Changed():
+		case <-p.links.Changed():
+		case <-retry:
+		case <-repair.C:
+			p.applier = nil
+		}
+	}
+}
+
+// sync brings the kernel to what is planned now.
+func (p *proxy) sync() error {
+	picture, err := p.observer.Picture()
+	if err != nil {
+		return err
+	}
+	local, err := observe.Local()
+	if err != nil {
+		return err
+	}
+	state := plan.Plan(picture, plan.Facts{Local: local, MasqueradeAll: p.config.MasqueradeAll})
+	if len(state.Families) == 0 {
+		return errors.New("the Node object has no internal IP address")
+	}
+	if p.applier == nil {
+		actual, err := p.kernel.Read(state)
+		if err != nil {
+			return fmt.Errorf("read the kernel's state: %w", err)
+		}
+		for service := range actual.Foreign {
+			p.config.Log.Info("leaves a foreign virtual service alone", "service", service)
+		}
+		p.applier = apply.New(p.writer, actual, p.config.Log)
+	}
+	return p.applier.Apply(state)
+}
