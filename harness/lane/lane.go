@@ -3,11 +3,10 @@ package lane
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 
-	"proxyproof/sim/guest"
+	"proxyproof/sim/netns"
 )
 
 // Kind is where workers live.
@@ -58,3 +57,12 @@ func DefaultSlots() int { return min(runtime.NumCPU(), guestCPUs) + 1 }
 
 // guestCPUs bounds the virtual CPUs of a guest; emulation gains little from more.
 const guestCPUs = 4
+
+// choose takes the fastest lane that works.
+func choose(ctx context.Context, notice func(string)) Kind {
+	if err := netns.Fit(ctx); err != nil {
+		notice(fmt.Sprintf("lane guest: this host cannot run cases itself: %v", err))
+		return Guest
+	}
+	return Host
+}
