@@ -22,10 +22,34 @@ type View struct {
 	Ranges   world.Ranges
 	Objects  Objects
 	Options  scenario.Options
-	// Before is the node's state before the subject was first started; Now is the state to be judged.
+	// Keeps tells which state the subject keeps. A check runs only if the subject keeps what it judges.
+	Keeps Keep
+	// Before is the node's state before the subject was first started: what was there then is not the subject's. Now is the
+	// state to be judged.
 	Before, Now *netstate.State
 	Subject     Subject
 }
+
+// Keep is a set of kinds of kernel state that a subject promises to keep.
+type Keep uint8
+
+// The kinds of state.
+const (
+	// KeepIPVS: virtual services and their destinations.
+	KeepIPVS Keep = 1 << iota
+	// KeepSets: the ipsets local-ips, svip and svip-prt.
+	KeepSets
+	// KeepAddresses: the VIPs on kube-dummy-if and their routes.
+	KeepAddresses
+	// KeepNodePortsPerFamily: node ports on the node's first address of each family of the Service, not only on its primary one.
+	KeepNodePortsPerFamily
+
+	// KeepAll is what the contract asks for at its strictest.
+	KeepAll = KeepIPVS | KeepSets | KeepAddresses | KeepNodePortsPerFamily
+)
+
+// Has tells whether all of the others are in the set.
+func (k Keep) Has(others Keep) bool { return k&others == others }
 
 // Node is what is known of the node without looking into its kernel.
 type Node struct {

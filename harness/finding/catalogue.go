@@ -1,0 +1,223 @@
+package finding
+
+// Entry documents one kind of finding.
+type Entry struct {
+	ID ID
+	// Summary is one line.
+	Summary string
+	// Meaning tells what it does to traffic or to people.
+	Meaning string
+	// LookAt tells where to look first.
+	LookAt string
+}
+
+// Catalogue lists every kind of finding: those that packets give, those about the subject's process, then those that the
+// invariants give in the order in which they are judged. docs/findings.md is made from it.
+func Catalogue() []Entry {
+	var all []Entry
+	for _, part := range [][]Entry{packets, process, sets, table, addresses} {
+		all = append(all, part...)
+	}
+	return all
+}
+
+var packets = []Entry{
+	{
+		ID:      "apiserver-refused",
+		Summary: "HTTPS to the API server on a node's own address is refused or not answered.",
+		Meaning: "The node has locked its own API server out, as in cloudnativelabs/kube-router#1685. A proxy that reaches the API through this address can no longer learn that the Service is gone, so the fault heals only by hand.",
+		LookAt:  "The evidence: through which Service the address is in svip, and whether it is in local-ips. Then the last rule of KUBE-ROUTER-SERVICES.",
+	},
+	{
+		ID:      "node-self-unreachable",
+		Summary: "A node cannot reach one of its own addresses.",
+		Meaning: "Health checks, kubelets and host-network pods that talk to their own node fail. The echo reply to the node itself meets the same rules as any other incoming packet.",
+		LookAt:  "local-ips of the family; a VIP route without a source, which makes the node talk from a VIP.",
+	},
+	{
+		ID:      "reach-failed",
+		Summary: "A target that a scenario expects to answer does not.",
+		Meaning: "The Service is not usable from that place: refused, unreachable, or silent.",
+		LookAt:  "The result of the probe: a refusal names who refused. Findings about IPVS and VIP addresses of the same Service; for replies that never come back, masquerading and routes.",
+	},
+	{
+		ID:      "wrong-backend",
+		Summary: "A pod answered that is not among the backends that the scenario allows.",
+		Meaning: "Traffic goes to an endpoint of another Service, a terminating one, or past a traffic policy.",
+		LookAt:  "The destinations of the IPVS service, and the EndpointSlices that they come from.",
+	},
+	{
+		ID:      "backend-unused",
+		Summary: "A backend that the scenario expects got no connection, given enough of them.",
+		Meaning: "Load is not spread over all endpoints: one is missing, has weight 0, or the scheduler or session affinity is not what was asked for.",
+		LookAt:  "ipvs-dest-missing and ipvs-dest-wrong; scheduler and persistence of the IPVS service.",
+	},
+	{
+		ID:      "not-refused",
+		Summary: "A target that should refuse, with proof, answers or stays silent.",
+		Meaning: "Something is still served that should not be, or it is dropped where a client should be told.",
+		LookAt:  "Leftover IPVS services; the REJECT at the end of KUBE-ROUTER-SERVICES. Silence is no proof of refusal.",
+	},
+	{
+		ID:      "ping-lost",
+		Summary: "A target does not answer ICMP echo.",
+		Meaning: "People and monitoring take the address for dead, and errors of path MTU discovery may be lost with it.",
+		LookAt:  "The ICMP rules of KUBE-ROUTER-SERVICES; for IPv6 also neighbour discovery.",
+	},
+	{
+		ID:      "hold-lost",
+		Summary: "A probe that was held through the whole scenario had an outage longer than allowed.",
+		Meaning: "Connections broke while objects changed, even if everything is well again at the end.",
+		LookAt:  "The step during which the outage began, and the kernel changes at that time.",
+	},
+}
+
+var process = []Entry{
+	{
+		ID:      "subject-not-ready",
+		Summary: "The subject did not serve the kubernetes Service in time after its start.",
+		Meaning: "Nothing else can be judged. A health endpoint that answers is no proof: some answer before the first sync.",
+		LookAt:  "The subject's log; what it asked the API server for, and whether it was answered.",
+	},
+	{
+		ID:      "subject-exited",
+		Summary: "The subject ended by itself while it should have been running.",
+		Meaning: "What it left in the kernel still handles traffic but follows no change any more. A dead subject passes every check that things are still reachable, so a case with this finding never passes, and the state is not judged.",
+		LookAt:  "The exit code and the last lines of the log.",
+	},
+	{
+		ID:      "subject-log-error",
+		Summary: "The subject logged an error that its profile does not allow.",
+		Meaning: "Something failed inside, even if traffic does not suffer yet.",
+		LookAt:  "The lines in the evidence, and what happened in the kernel at that time.",
+	},
+	{
+		ID:      "subject-not-settled",
+		Summary: "The subject did not come to rest: it kept working, or the kernel's state kept changing.",
+		Meaning: "It writes in a loop. Each write is a chance to lose traffic, and a second sync should change nothing.",
+		LookAt:  "The kernel changes of the step: what flips back and forth.",
+	},
+	{
+		ID:      "subject-ignored-sigterm",
+		Summary: "The subject did not exit in time after SIGTERM.",
+		Meaning: "A rollout kills it in the middle of a write.",
+		LookAt:  "What it waits for: a lock, a watch, a child process.",
+	},
+}
+
+var sets = []Entry{
+	{
+		ID:      "local-ips-incomplete",
+		Summary: "The ipset local-ips lacks an address of a plain link, does not exist, or is of the wrong type.",
+		Meaning: "That address has no protection: as soon as it is in svip, every port of it that is no service's is closed.",
+		LookAt:  "Which family is affected, and which links: a family, a link or a second address may be left out as a whole.",
+	},
+	{
+		ID:      "local-ips-excess",
+		Summary: "The ipset local-ips holds an address that no plain link has.",
+		Meaning: "For a VIP in it, ports that are no service's are not refused any more.",
+		LookAt:  "Whether it is a VIP (on kube-dummy-if) or an address that the node had before.",
+	},
+	{
+		ID:      "svip-incomplete",
+		Summary: "The ipset svip lacks the address of an IPVS service that comes from a Service, does not exist, or is of the wrong type.",
+		Meaning: "Ports of that VIP that are no service's are not refused: what listens on all addresses of the node can be reached through it.",
+		LookAt:  "Whether svip-prt lacks it, too; the order of writes to IPVS and to the sets.",
+	},
+	{
+		ID:      "svip-has-foreign",
+		Summary: "The ipset svip holds an address at which no Service is served.",
+		Meaning: "The firewall closes ports of an address that is not the proxy's: an IPVS service of another program, or one that is gone.",
+		LookAt:  "The evidence tells which IPVS service is at that address, and whether it was there before the subject.",
+	},
+	{
+		ID:      "svip-prt-incomplete",
+		Summary: "The ipset svip-prt lacks address, protocol and port of an IPVS service that comes from a Service.",
+		Meaning: "The firewall rejects the Service's own traffic if the address is not in local-ips.",
+		LookAt:  "Protocol and port of the missing member: UDP, or one of several ports, may be left out.",
+	},
+	{
+		ID:      "svip-prt-has-foreign",
+		Summary: "The ipset svip-prt holds an address and port at which no Service is served.",
+		Meaning: "The firewall lets traffic to a VIP through that nothing serves.",
+		LookAt:  "Whether it is left over from a Service that was deleted or changed its port.",
+	},
+	{
+		ID:      "node-address-unprotected",
+		Summary: "A node's own address is in svip and not in local-ips.",
+		Meaning: "All ports of that address that are no service's are closed, the API server's among them. That it is in svip is by design: a node port puts it there. That it is not in local-ips is the fault.",
+		LookAt:  "The evidence names the Service and the rule. Then how local-ips is filled for this family.",
+	},
+}
+
+var table = []Entry{
+	{
+		ID:      "ipvs-service-missing",
+		Summary: "IPVS lacks a virtual service that a Service asks for.",
+		Meaning: "The Service cannot be reached at that address and port through this node.",
+		LookAt:  "Which kind of address: cluster, external, load balancer, node port. A traffic policy of one kind may have starved another.",
+	},
+	{
+		ID:      "ipvs-service-unjustified",
+		Summary: "IPVS has a virtual service that no Service asks for on this node and that was not there before the subject.",
+		Meaning: "Traffic to an address is caught that is not the proxy's: after a deletion, for a Service of another proxy, or past a Local policy without a local endpoint.",
+		LookAt:  "Whether the Service was deleted or changed, and the events that the subject got for it.",
+	},
+	{
+		ID:      "ipvs-service-wrong",
+		Summary: "A virtual service has another scheduler, session affinity or netmask than its Service asks for.",
+		Meaning: "Connections are spread otherwise than asked; with a wrong netmask, clients of a whole network count as one.",
+		LookAt:  "The scheduler annotation, sessionAffinity and its time-out. IPv6 needs netmask 128.",
+	},
+	{
+		ID:      "ipvs-dest-missing",
+		Summary: "A virtual service lacks the destination of an endpoint that should get traffic.",
+		Meaning: "The endpoint gets no traffic; if it is the only one, the Service is refused.",
+		LookAt:  "The endpoint's conditions, its EndpointSlice (there may be several), and the traffic policy of this kind of address.",
+	},
+	{
+		ID:      "ipvs-dest-unjustified",
+		Summary: "A virtual service has a destination that is no endpoint in use.",
+		Meaning: "Part of the connections goes to a pod that is gone, unready, on another node in spite of a Local policy, or another Service's.",
+		LookAt:  "Whether the address is in an EndpointSlice of the Service at all. A destination of weight 0 is being drained and never reported.",
+	},
+	{
+		ID:      "ipvs-dest-wrong",
+		Summary: "A destination that should serve has another weight than 1, or is not forwarded by masquerading.",
+		Meaning: "With weight 0 it gets no new connection; with another forwarding method its answers do not come back.",
+		LookAt:  "Whether an endpoint came back while it was being drained.",
+	},
+}
+
+var addresses = []Entry{
+	{
+		ID:      "vip-address-missing",
+		Summary: "kube-dummy-if lacks a VIP, is down, or does not exist.",
+		Meaning: "Packets to the VIP do not reach IPVS: they are forwarded or dropped.",
+		LookAt:  "Whether the virtual service is there without its address; both are written one after the other.",
+	},
+	{
+		ID:      "vip-address-unjustified",
+		Summary: "kube-dummy-if carries an address that is no Service's, or one with a mask that takes in more than the VIP.",
+		Meaning: "The node swallows traffic to an address that is somebody else's.",
+		LookAt:  "Deleted Services, LoadBalancer addresses that changed, node ports (which never belong there).",
+	},
+	{
+		ID:      "vip-route-wrong",
+		Summary: "The route from the node to a VIP does not name a node address as its source, or is left over.",
+		Meaning: "What the node itself sends to its VIP has the VIP as its source, and no remote endpoint can answer it (cloudnativelabs/kube-router#1698).",
+		LookAt:  "For IPv6, the routes that the kernel adds for any address: metric 0 in table local, metric 256 in table main. Both must go.",
+	},
+	{
+		ID:      "lb-address-missing",
+		Summary: "A Service of type LoadBalancer was given no address in one of its families.",
+		Meaning: "The Service stays pending and is not reachable from outside through a load balancer address.",
+		LookAt:  "Whether the subject got its lease and could write services/status; the size of the range.",
+	},
+	{
+		ID:      "lb-address-duplicate",
+		Summary: "A load balancer address was given more than once.",
+		Meaning: "Two Services take each other's traffic.",
+		LookAt:  "Restarts and changes of the allocator's leader: an address in a status must not be handed out again.",
+	},
+}

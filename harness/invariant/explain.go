@@ -1,0 +1,149 @@
+package invariant
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"proxyproof/sim/netstate"
+	"proxyproof/sim/world"
+)
+
+// Explain tells from the kernel's state alone why a new TCP connection to a port of one of the node's own addresses would be
+// rejected, or that it would not: line by line from the Service that drew the address in to the rule that decides.
+func Explain(v View, address netip.Addr, port uint16) []string {
+	if v.Now == nil || !address.IsValid() {
+		return nil
+	}
+	return v.explain(packet{world.FamilyOf(address), address, port})
+}
+
+func (v View) explain(p packet) []string {
+	return []string{v.explainService(p), v.explainLocal(p), v.explainRule(p)}
+}
+
+// explainService tells through what an address came into svip.
+func (v View) explainService(p packet) string {
+	name := setName(svipSet, p.family)
+	set, _ := findSet(v.Now, name)
+	if !holds(set, p.to.String()) {
+		return fmt.Sprintf("%s is not in %s", p.to, name)
+	}
+	expected, foreign := v.expectation(), keysIn(v.before())
+	var through []string
+	for _, s := range v.Now.IPVS {
+		k := keyOf(s)
+		if k.Address != p.to {
+			continue
+		}
+		want, justified := expected.Find(k)
+		_, others := foreign[k]
+		switch {
+		case others:
+			through = append(through, fmt.Sprintf("IPVS service %s, which was there before the subject", k))
+		case justified:
+			through = append(through, want.Why())
+		default:
+			through = append(through, fmt.Sprintf("IPVS service %s, which comes from no Service", k))
+		}
+	}
+	if len(through) == 0 {
+		return fmt.Sprintf("%s is in %s, although IPVS has no service at it", p.to, name)
+	}
+	return fmt.Sprintf("%s is in %s through %s", p.to, name, list(through))
+}
+
+// explainLocal tells whether local-ips protects an address.
+func (v View) explainLocal(p packet) string {
+	name := setName(localIPsSet, p.family)
+	set, exists := findSet(v.Now, name)
+	holding := "which holds " + count(len(set.Members), "address", "addresses")
+	if len(set.Members) > 0 {
+		holding += " (" + list(set.Members) + ")"
+	}
+	switch {
+	case !exists:
+		return fmt.Sprintf("it is missing from %s: that set does not exist", name)
+	case holds(set, p.to.String()):
+		return fmt.Sprintf("it is in %s, %s", name, holding)
+	}
+	return fmt.Sprintf("it is missing from %s, %s", name, holding)
+}
+
+// explainRule tells which rule decides about a new connection.
+func (v View) explainRule(p packet) string {
+	d := v.judgePacket(p)
+	what := fmt.Sprintf("a new TCP connection to port %d of it", p.port)
+	if p.port == 0 {
+		what = "a new TCP connection to a port of it that is no service's"
+	}
+	switch {
+	case d.verdict == unknown:
+		return fmt.Sprintf("%s meets %s, which is beyond this explanation: %s", what, d.place(), d.rule.Spec)
+	case d.verdict == accept && d.number > 0:
+		return fmt.Sprintf("%s accepts %s: %s", d.place(), what, d.rule.Spec)
+	case d.verdict == accept:
+		return fmt.Sprintf("no rule of the filter table for incoming %s rejects %s", p.family, what)
+	case d.number == 0:
+		return fmt.Sprintf("so the policy %s of %s meets %s", d.verdict, d.chain, what)
+	}
+	return fmt.Sprintf("so %s %s whatever comes to it but %s", d.place(), done[d.verdict], v.exceptions(d, p))
+}
+
+var done = map[verdict]string{reject: "rejects", drop: "drops"}
+
+// exceptions tells what the rules before the deciding one let through.
+func (v View) exceptions(d decision, p packet) string {
+	var all []string
+	for _, r := range d.before {
+		m := parseRule(r)
+		if m.target != "ACCEPT" && m.target != "RETURN" {
+			continue
+		}
+		for _, name := range v.describe(m, r, p) {
+			if !slices.Contains(all, name) {
+				all = append(all, name)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return "nothing"
+	}
+	return strings.Join(all, ", ")
+}
+
+// describe tells what an accepting rule is for.
+func (v View) describe(m match, r netstate.Rule, p packet) []string {
+	if m.icmp != "" {
+		return []string{icmpName(p.family, m.icmp)}
+	}
+	for _, s := range m.sets {
+		if s.dirs != "dst,dst" || s.not {
+			continue
+		}
+		set, _ := findSet(v.Now, s.name)
+		var ports []string
+		for _, member := range set.Members {
+			if rest, ok := strings.CutPrefix(canonicalMember(member), p.to.String()+","); ok {
+				proto, port, _ := strings.Cut(rest, ":")
+				ports = append(ports, port+"/"+strings.ToUpper(proto))
+			}
+		}
+		return []string{fmt.Sprintf("its ports in %s (%s)", s.name, list(ports))}
+	}
+	return []string{"what matches " + r.Spec}
+}
+
+// icmpName is what people call an ICMP type that iptables-save prints as a number.
+func icmpName(f world.Family, number string) string {
+	names := map[string]string{"0": "echo-reply", "3": "destination-unreachable", "8": "echo-request", "11": "time-exceeded"}
+	if f == world.IPv6 {
+		names = map[string]string{"1": "destination-unreachable", "3": "time-exceeded", "128": "echo-request", "129": "echo-reply",
+			"133": "router-solicitation", "134": "router-advertisement", "135": "neighbour-solicitation", "136": "neighbour-advertisement"}
+	}
+	if name, ok := names[number]; ok {
+		return name
+	}
+	return "ICMP " + number
+}
