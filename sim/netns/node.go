@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"proxyproof/sim/netstate"
 	"proxyproof/sim/world"
 )
 
@@ -24,6 +25,9 @@ type node struct {
 	// mounts and uts hold the namespaces for threads that enter them.
 	mounts, uts int
 
+	backend netstate.Backend
+	reader  *netstate.Reader // nil until the state is first read
+
 	lock      sync.Mutex
 	closed    bool
 	processes []*process
@@ -36,6 +40,7 @@ func newNode(ctx context.Context, l nodeLayout, spec world.Spec, group *cgroup) 
 		podCIDR: l.podCIDR,
 		keeper:  startKeeper(),
 		group:   group,
+		backend: spec.Backend,
 		mounts:  -1,
 		uts:     -1,
 	}
@@ -126,6 +131,9 @@ func (n *node) stop() error {
 func (n *node) close() error {
 	err := n.stop()
 	n.keeper.stop()
+	if n.reader != nil {
+		n.reader.Close()
+	}
 	for _, fd := range []int{n.mounts, n.uts} {
 		if fd >= 0 {
 			unix.Close(fd)

@@ -1,13 +1,68 @@
 package netns
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
 
 	"proxyproof/sim/netstate"
 )
 
-func (n *node) State(ctx context.Context) (*netstate.State, error) { return nil, errors.ErrUnsupported }
+func (n *node) State(ctx context.Context) (*netstate.State, error) {
+	r, err := n.stateReader()
+	if err != nil {
+		return nil, err
+	}
+	s, err := r.Read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the state of %s: %w", n.name, err)
+	}
+	return s, nil
+}
+
 func (n *node) Fingerprint(ctx context.Context) (netstate.Fingerprint, error) {
-	return "", errors.ErrUnsupported
+	r, err := n.stateReader()
+	if err != nil {
+		return "", err
+	}
+	f, err := r.Fingerprint(ctx)
+	if err != nil {
+		return "", fmt.Errorf("fingerprint the state of %s: %w", n.name, err)
+	}
+	return f, nil
+}
+
+// stateReader is made when it is first needed.
+func (n *node) stateReader() (*netstate.Reader, error) {
+	n.lock.Lock()
+	defer n.lock.Unlock()
+	if n.closed {
+		return nil, errClosed
+	}
+	if n.reader == nil {
+		r, err := netstate.NewReader(netstate.Config{NS: n.fd, Backend: n.backend, Exec: n.output})
+		if err != nil {
+			return nil, fmt.Errorf("read the state of %s: %w", n.name, err)
+		}
+		n.reader = r
+	}
+	return n.reader, nil
+}
+
+// output runs a command on the node and returns what it printed.
+func (n *node) output(ctx context.Context, name string, args ...string) ([]byte, error) {
+	var out []byte
+	err := n.Do(ctx, func() (err error) {
+		var words bytes.Buffer
+		cmd := exec.CommandContext(ctx, name, args...)
+		cmd.Env = withPath(nil)
+		cmd.Stderr = &words
+		if out, err = cmd.Output(); err != nil {
+			return fmt.Errorf("run %s: %w: %s", strings.Join(cmd.Args, " "), err, strings.TrimSpace(words.String()))
+		}
+		return nil
+	})
+	return out, err
 }
