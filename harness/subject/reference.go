@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"proxyproof/harness/invariant"
 	"proxyproof/sim/world"
 )
 
@@ -36,6 +37,8 @@ func (reference) IsError(line string) bool {
 	return strings.Contains(line, "level=ERROR") || strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") ||
 		strings.HasPrefix(line, "WARNING: DATA RACE")
 }
+
+func (reference) Keeps() invariant.Keep { return invariant.KeepAll }
 
 func (reference) Patience() time.Duration { return 700 * time.Millisecond }
 

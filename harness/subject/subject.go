@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"proxyproof/harness/invariant"
 	"proxyproof/harness/scenario"
 	"proxyproof/sim/world"
 )
@@ -32,6 +33,8 @@ type Profile interface {
 	Command(Setting) (world.Command, error)
 	// IsError tells whether a line of its log reports an error that a scenario should hear of.
 	IsError(line string) bool
+	// Keeps is the kernel state that the proxy promises to keep.
+	Keeps() invariant.Keep
 	// Patience is how long an idle proxy of this kind may rest before it acts on what it already knows, on a nominal machine:
 	// the longest of its internal delays.
 	Patience() time.Duration

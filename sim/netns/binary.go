@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,11 @@ type binary struct {
 func (r *root) find(path string) (*binary, error) {
 	if !filepath.IsAbs(path) {
 		return nil, fmt.Errorf("%s: want an absolute path", path)
+	}
+	if strings.HasPrefix(path, "/proc/") {
+		// A descriptor of some process: the file may have no name at all, and every mount namespace shows it.
+		info, err := os.Stat(path)
+		return &binary{path: path, info: info, tree: -1}, err
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
