@@ -88,7 +88,11 @@ func (v View) explainRule(p packet) string {
 	case d.number == 0:
 		return fmt.Sprintf("so the policy %s of %s meets %s", d.verdict, d.chain, what)
 	}
-	return fmt.Sprintf("so %s %s whatever comes to it but %s", d.place(), done[d.verdict], v.exceptions(d, p))
+	m := parseRule(d.rule)
+	if m.protocol.value != "" || m.port.value != "" {
+		return fmt.Sprintf("so %s %s %s: %s", d.place(), done[d.verdict], what, d.rule.Spec)
+	}
+	return fmt.Sprintf("so %s %s whatever comes to it%s", d.place(), done[d.verdict], v.exceptions(d, p))
 }
 
 var done = map[verdict]string{reject: "rejects", drop: "drops"}
@@ -108,9 +112,9 @@ func (v View) exceptions(d decision, p packet) string {
 		}
 	}
 	if len(all) == 0 {
-		return "nothing"
+		return ""
 	}
-	return strings.Join(all, ", ")
+	return " but " + strings.Join(all, ", ")
 }
 
 // describe tells what an accepting rule is for.

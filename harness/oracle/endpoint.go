@@ -102,7 +102,7 @@ func holds(slice *discoveryv1.EndpointSlice, f world.Family) bool {
 		slice.AddressType == discoveryv1.AddressTypeIPv6 && f == world.IPv6
 }
 
-// describe is "pod web-1 on worker, of EndpointSlice default/example-x7k2p".
+// describe is "pod web-1 on worker of EndpointSlice default/example-x7k2p".
 func describe(slice *discoveryv1.EndpointSlice, e discoveryv1.Endpoint) string {
 	who := "endpoint"
 	if e.TargetRef != nil && e.TargetRef.Kind == "Pod" {
@@ -111,7 +111,7 @@ func describe(slice *discoveryv1.EndpointSlice, e discoveryv1.Endpoint) string {
 	if e.NodeName != nil {
 		who += " on " + *e.NodeName
 	}
-	return fmt.Sprintf("%s, of EndpointSlice %s/%s", who, slice.Namespace, slice.Name)
+	return fmt.Sprintf("%s of EndpointSlice %s/%s", who, slice.Namespace, slice.Name)
 }
 
 // value is what a pointer points to, or the default.

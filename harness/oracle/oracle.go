@@ -103,7 +103,7 @@ func (s Service) Why() string {
 // Dest is an endpoint behind a virtual service.
 type Dest struct {
 	netip.AddrPort
-	// Why names the endpoint: "pod web-1 on worker, of EndpointSlice default/example-x7k2p".
+	// Why names the endpoint: "pod web-1 on worker of EndpointSlice default/example-x7k2p".
 	Why string
 }
 

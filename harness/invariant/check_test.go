@@ -1,0 +1,342 @@
+package invariant_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"proxyproof/harness/finding"
+	"proxyproof/harness/invariant"
+	"proxyproof/sim/netstate"
+	"proxyproof/sim/world"
+)
+
+// clusters are the family sets that every case runs in.
+var clusters = map[string][]world.Family{
+	"ipv4": {world.IPv4}, "ipv6": {world.IPv6}, "dual-v4": {world.IPv4, world.IPv6}, "dual-v6": {world.IPv6, world.IPv4},
+}
+
+func judge(v invariant.View) []finding.Finding {
+	var found []finding.Finding
+	for _, c := range invariant.All() {
+		found = append(found, c.Judge(v)...)
+	}
+	return found
+}
+
+func print(found []finding.Finding) string {
+	text := ""
+	for _, f := range found {
+		text += fmt.Sprintf("\n  %s", f)
+		for _, e := range f.Evidence {
+			text += "\n    " + e
+		}
+	}
+	return text
+}
+
+func TestGoodNodesAreGood(t *testing.T) {
+	for name, families := range clusters {
+		for what, n := range map[string]*node{"kubernetes": newNode(families...), "example": newNode(families...).withExample(), "many": realistic(families...)} {
+			if found := judge(n.View); len(found) > 0 {
+				t.Errorf("%s, %s: found%s", name, what, print(found))
+			}
+		}
+	}
+}
+
+// fault breaks a good node in one family in such a way that exactly one finding results.
+type fault struct {
+	id   finding.ID
+	name string
+	do   func(t *testing.T, n *node, f world.Family)
+	// object is the finding's, if it matters.
+	object func(f world.Family) string
+	// unfamilied: the finding is about no family.
+	unfamilied bool
+}
+
+func cluster(f world.Family) netip.Addr { return addr(f, "198.18.0.7", "2001:db8:18::7") }
+func lb(f world.Family) netip.Addr      { return addr(f, "203.0.113.1", "2001:db8:113::1") }
+
+var faults = []fault{
+	{id: "local-ips-incomplete", name: "second address", do: func(t *testing.T, n *node, f world.Family) {
+		n.remove(t, "kube-router-local-ips", f, secondAddr(f).String())
+	}, object: func(f world.Family) string { return pick(f, "", "inet6:") + "kube-router-local-ips" }},
+	{id: "local-ips-incomplete", name: "wrong type", do: func(t *testing.T, n *node, f world.Family) {
+		n.set("kube-router-local-ips", f).Type = "hash:net"
+	}},
+	{id: "local-ips-incomplete", name: "address of a pod's link", do: func(t *testing.T, n *node, f world.Family) {
+		n.put("pod-web", netip.PrefixFrom(addr(f, "198.19.1.1", "2001:db8:19:1::1"), 24), "global")
+	}},
+	{id: "local-ips-excess", name: "a VIP", do: func(t *testing.T, n *node, f world.Family) {
+		n.add("kube-router-local-ips", f, lb(f).String())
+	}},
+	{id: "local-ips-excess", name: "an address that is gone", do: func(t *testing.T, n *node, f world.Family) {
+		n.add("kube-router-local-ips", f, addr(f, "192.0.2.77", "2001:db8:2::77").String())
+	}},
+	{id: "svip-incomplete", do: func(t *testing.T, n *node, f world.Family) {
+		n.remove(t, "kube-router-svip", f, lb(f).String())
+	}},
+	{id: "svip-has-foreign", name: "no entry", do: func(t *testing.T, n *node, f world.Family) {
+		n.add("kube-router-svip", f, addr(f, "198.51.100.9", "2001:db8:51::9").String())
+	}},
+	{id: "svip-has-foreign", name: "entry of another program", do: func(t *testing.T, n *node, f world.Family) {
+		a := addr(f, "198.51.100.9", "2001:db8:51::9")
+		n.virtual(a, "TCP", 80)
+		n.Before.IPVS = append(n.Before.IPVS, *n.entry(t, a, 80))
+		n.remove(t, "kube-router-svip-prt", f, a.String()+",tcp:80")
+	}},
+	{id: "svip-prt-incomplete", do: func(t *testing.T, n *node, f world.Family) {
+		n.remove(t, "kube-router-svip-prt", f, lb(f).String()+",tcp:1337")
+	}},
+	{id: "svip-prt-has-foreign", do: func(t *testing.T, n *node, f world.Family) {
+		n.add("kube-router-svip-prt", f, lb(f).String()+",udp:1337")
+	}},
+	{id: "ipvs-service-missing", name: "node port", do: func(t *testing.T, n *node, f world.Family) {
+		n.unserve(t, nodeAddr(f), 31337)
+	}, object: func(world.Family) string { return "Service default/example" }},
+	{id: "ipvs-service-unjustified", do: func(t *testing.T, n *node, f world.Family) {
+		a := addr(f, "198.51.100.9", "2001:db8:51::9")
+		n.virtual(a, "TCP", 80)
+		n.remove(t, "kube-router-svip", f, a.String())
+		n.remove(t, "kube-router-svip-prt", f, a.String()+",tcp:80")
+	}},
+	{id: "ipvs-service-unjustified", name: "firewall mark", do: func(t *testing.T, n *node, f world.Family) {
+		n.Now.IPVS = append(n.Now.IPVS, netstate.IPVSService{FWMark: 77, IPv6: f == world.IPv6, Scheduler: "rr"})
+	}},
+	{id: "ipvs-service-wrong", name: "scheduler", do: func(t *testing.T, n *node, f world.Family) { n.entry(t, lb(f), 1337).Scheduler = "wrr" }},
+	{id: "ipvs-service-wrong", name: "annotated scheduler", do: func(t *testing.T, n *node, f world.Family) {
+		n.service("example").Annotations = map[string]string{"kube-router.io/service.scheduler": "mh"}
+		for _, other := range n.Families {
+			for _, s := range n.example(t, other) {
+				s.Scheduler = "mh"
+			}
+		}
+		n.entry(t, lb(f), 1337).Scheduler = "rr"
+	}, object: func(f world.Family) string { return "TCP " + netip.AddrPortFrom(lb(f), 1337).String() }},
+	{id: "ipvs-service-wrong", name: "netmask", do: func(t *testing.T, n *node, f world.Family) { n.entry(t, lb(f), 1337).Netmask = 64 }},
+	{id: "ipvs-service-wrong", name: "one packet", do: func(t *testing.T, n *node, f world.Family) { n.entry(t, lb(f), 1337).Flags = 4 }},
+	{id: "ipvs-service-wrong", name: "affinity without being asked", do: func(t *testing.T, n *node, f world.Family) {
+		s := n.entry(t, lb(f), 1337)
+		s.Persistent, s.Flags, s.Timeout = true, 1, 10800
+	}},
+	{id: "ipvs-service-wrong", name: "time-out of affinity", do: func(t *testing.T, n *node, f world.Family) {
+		n.service("example").Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+		for _, other := range n.Families {
+			for _, s := range n.example(t, other) {
+				s.Persistent, s.Flags, s.Timeout = true, 1, 10800
+			}
+		}
+		n.entry(t, lb(f), 1337).Timeout = 360
+	}},
+	{id: "ipvs-dest-missing", do: func(t *testing.T, n *node, f world.Family) {
+		s := n.entry(t, lb(f), 1337)
+		s.Dests = s.Dests[:1]
+	}, object: func(f world.Family) string { return "TCP " + netip.AddrPortFrom(lb(f), 1337).String() }},
+	{id: "ipvs-dest-unjustified", do: func(t *testing.T, n *node, f world.Family) {
+		s := n.entry(t, lb(f), 1337)
+		s.Dests = append(s.Dests, netstate.IPVSDest{Address: farAddr(f).Next(), Port: 8080, Weight: 1, Forward: "Masq"})
+	}},
+	{id: "ipvs-dest-wrong", name: "weight", do: func(t *testing.T, n *node, f world.Family) { n.entry(t, lb(f), 1337).Dests[0].Weight = 0 }},
+	{id: "ipvs-dest-wrong", name: "forwarding", do: func(t *testing.T, n *node, f world.Family) { n.entry(t, lb(f), 1337).Dests[0].Forward = "Route" }},
+	{id: "vip-address-missing", do: func(t *testing.T, n *node, f world.Family) {
+		n.Now.Addrs = slices.DeleteFunc(n.Now.Addrs, func(a netstate.Addr) bool { return a.Prefix.Addr() == lb(f) })
+		n.Now.Routes = slices.DeleteFunc(n.Now.Routes, func(r netstate.Route) bool { return r.Dst.Addr() == lb(f) })
+	}},
+	{id: "vip-address-unjustified", name: "left over", do: func(t *testing.T, n *node, f world.Family) {
+		n.put("kube-dummy-if", netip.PrefixFrom(lb(f).Next(), f.HostBits()), "global")
+	}},
+	{id: "vip-address-unjustified", name: "node port", do: func(t *testing.T, n *node, f world.Family) {
+		n.put("kube-dummy-if", netip.PrefixFrom(nodeAddr(f), f.HostBits()), "global")
+	}},
+	{id: "vip-address-unjustified", name: "wide mask", do: func(t *testing.T, n *node, f world.Family) {
+		i, _ := find(n.Now.Addrs, func(a netstate.Addr) bool { return a.Prefix.Addr() == lb(f) })
+		n.Now.Addrs[i].Prefix = netip.PrefixFrom(lb(f), 24)
+	}},
+	{id: "vip-route-wrong", name: "no route", do: func(t *testing.T, n *node, f world.Family) {
+		n.Now.Routes = slices.DeleteFunc(n.Now.Routes, func(r netstate.Route) bool { return r.Dst.Addr() == lb(f) })
+	}},
+	{id: "vip-route-wrong", name: "the kernel's own local route", do: func(t *testing.T, n *node, f world.Family) {
+		n.Now.Routes = append(n.Now.Routes, netstate.Route{Table: 255, Type: "local", Dst: netip.PrefixFrom(lb(f), f.HostBits()), Link: "kube-dummy-if", Protocol: "kernel"})
+	}},
+	{id: "vip-route-wrong", name: "the kernel's own route in main", do: func(t *testing.T, n *node, f world.Family) {
+		n.Now.Routes = append(n.Now.Routes, netstate.Route{Table: 254, Type: "unicast", Dst: netip.PrefixFrom(lb(f), f.HostBits()), Link: "kube-dummy-if", Protocol: "kernel", Metric: 256})
+	}},
+	{id: "vip-route-wrong", name: "source is the VIP", do: func(t *testing.T, n *node, f world.Family) {
+		i, _ := find(n.Now.Routes, func(r netstate.Route) bool { return r.Dst.Addr() == lb(f) })
+		n.Now.Routes[i].Src = lb(f)
+	}},
+	{id: "vip-route-wrong", name: "left over", do: func(t *testing.T, n *node, f world.Family) {
+		n.Now.Routes = append(n.Now.Routes, netstate.Route{Table: 255, Type: "local", Dst: netip.PrefixFrom(lb(f).Next(), f.HostBits()), Link: "kube-dummy-if", Src: nodeAddr(f)})
+	}},
+	{id: "lb-address-missing", do: func(t *testing.T, n *node, f world.Family) {
+		s := n.service("example")
+		s.Status.LoadBalancer.Ingress = slices.DeleteFunc(s.Status.LoadBalancer.Ingress, func(i corev1.LoadBalancerIngress) bool { return i.IP == lb(f).String() })
+		n.unserve(t, lb(f), 1337)
+		n.remove(t, "kube-router-svip", f, lb(f).String())
+		n.remove(t, "kube-router-svip-prt", f, lb(f).String()+",tcp:1337")
+		n.Now.Addrs = slices.DeleteFunc(n.Now.Addrs, func(a netstate.Addr) bool { return a.Prefix.Addr() == lb(f) })
+		n.Now.Routes = slices.DeleteFunc(n.Now.Routes, func(r netstate.Route) bool { return r.Dst.Addr() == lb(f) })
+	}, object: func(world.Family) string { return "Service default/example" }},
+	{id: "lb-address-duplicate", do: func(t *testing.T, n *node, f world.Family) {
+		s := n.object("twin", corev1.ServiceTypeLoadBalancer)
+		for _, other := range n.Families {
+			n.clusterIP("twin", other, addr(other, "198.18.0.8", "2001:db8:18::8"))
+			given := lb(other)
+			if other != f {
+				given = given.Next()
+			}
+			s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: given.String()})
+		}
+	}, object: func(f world.Family) string { return lb(f).String() }},
+	{id: "subject-exited", unfamilied: true, do: func(t *testing.T, n *node, f world.Family) {
+		n.Subject.Alive, n.Subject.Exit = false, 255
+		n.Now.Sets = nil // what a dead subject leaves behind is not judged
+	}},
+	{id: "subject-log-error", unfamilied: true, do: func(t *testing.T, n *node, f world.Family) {
+		n.Subject.Errors = []string{"level=ERROR msg=\"add VIP\""}
+	}},
+}
+
+// unserve takes a virtual service out of IPVS alone.
+func (n *node) unserve(t *testing.T, a netip.Addr, port uint16) {
+	t.Helper()
+	n.entry(t, a, port)
+	n.Now.IPVS = slices.DeleteFunc(n.Now.IPVS, func(s netstate.IPVSService) bool { return s.Address == a && s.Port == port })
+}
+
+// example are the virtual services of Service default/example.
+func (n *node) example(t *testing.T, f world.Family) []*netstate.IPVSService {
+	return []*netstate.IPVSService{n.entry(t, cluster(f), 1337), n.entry(t, lb(f), 1337), n.entry(t, nodeAddr(f), 31337)}
+}
+
+func TestEachFaultGivesExactlyItsFinding(t *testing.T) {
+	for _, fault := range faults {
+		for set, families := range clusters {
+			for _, f := range families {
+				t.Run(fmt.Sprintf("%s/%s/%s/%s", fault.id, fault.name, set, f), func(t *testing.T) {
+					n := newNode(families...).withExample()
+					fault.do(t, n, f)
+					found := judge(n.View)
+					if len(found) != 1 || found[0].ID != fault.id {
+						t.Fatalf("want exactly %s, found%s", fault.id, print(found))
+					}
+					got := found[0]
+					if want := f.String(); !fault.unfamilied && got.Family != want {
+						t.Errorf("family is %q, want %q", got.Family, want)
+					}
+					if fault.object != nil && got.Object != fault.object(f) {
+						t.Errorf("object is %q, want %q", got.Object, fault.object(f))
+					}
+					if got.Sentence == "" || len(got.Evidence) == 0 {
+						t.Errorf("sentence or evidence is missing: %+v", got)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A node address cannot lose its protection without a gap in local-ips: this fault has two findings.
+func TestNodeAddressUnprotected(t *testing.T) {
+	for set, families := range clusters {
+		for _, f := range families {
+			n := newNode(families...).withExample()
+			n.set("kube-router-local-ips", f).Members = nil
+			found := judge(n.View)
+			if got := ids(found); !slices.Equal(got, []finding.ID{"local-ips-incomplete", "node-address-unprotected"}) {
+				t.Errorf("%s, %s: found%s", set, f, print(found))
+			}
+			if i, ok := find(found, func(f finding.Finding) bool { return f.ID == "node-address-unprotected" }); ok && found[i].Object != nodeAddr(f).String() {
+				t.Errorf("%s, %s: the object is %q; the second address is not in svip", set, f, found[i].Object)
+			}
+		}
+	}
+}
+
+// Without a node port the same gap closes nothing.
+func TestGapWithoutNodePortIsNoLossOfProtection(t *testing.T) {
+	n := newNode(world.IPv6)
+	n.set("kube-router-local-ips", world.IPv6).Members = nil
+	if found := judge(n.View); !slices.Equal(ids(found), []finding.ID{"local-ips-incomplete"}) {
+		t.Errorf("found%s", print(found))
+	}
+}
+
+func ids(found []finding.Finding) []finding.ID {
+	var all []finding.ID
+	for _, f := range found {
+		all = append(all, f.ID)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func TestEveryFindingHasACase(t *testing.T) {
+	have := map[finding.ID]bool{"node-address-unprotected": true}
+	for _, f := range faults {
+		have[f.id] = true
+	}
+	known := map[finding.ID]bool{}
+	for _, e := range finding.Catalogue() {
+		known[e.ID] = true
+	}
+	for _, c := range invariant.All() {
+		for _, id := range c.Findings {
+			if !have[id] {
+				t.Errorf("no case gives %s", id)
+			}
+			if !known[id] {
+				t.Errorf("%s is not in the catalogue", id)
+			}
+			delete(have, id)
+		}
+	}
+	for id := range have {
+		t.Errorf("no check announces %s", id)
+	}
+}
+
+func TestChecksKeepToWhatTheSubjectKeeps(t *testing.T) {
+	cases := map[string]struct {
+		keeps invariant.Keep
+		want  []finding.ID
+	}{
+		"nothing":   {0, nil},
+		"sets":      {invariant.KeepSets, []finding.ID{"local-ips-incomplete", "svip-incomplete", "svip-prt-incomplete"}},
+		"ipvs":      {invariant.KeepIPVS, []finding.ID{"ipvs-service-missing"}},
+		"addresses": {invariant.KeepAddresses, []finding.ID{"vip-address-missing"}},
+	}
+	for name, c := range cases {
+		n := newNode(both...).withExample()
+		n.Now.IPVS, n.Now.Sets, n.Now.Links, n.Now.Routes, n.Keeps = nil, nil, nil, nil, c.keeps
+		n.Now.Addrs = slices.DeleteFunc(n.Now.Addrs, func(a netstate.Addr) bool { return a.Link == "kube-dummy-if" })
+		if got := ids(judge(n.View)); !slices.Equal(got, c.want) {
+			t.Errorf("%s: found %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestASubjectThatShouldNotRunIsNotJudged(t *testing.T) {
+	n := newNode(both...).withExample()
+	n.Now, n.Subject = &netstate.State{}, invariant.Subject{Name: "reference", Errors: []string{"level=ERROR"}}
+	if found := judge(n.View); len(found) > 0 {
+		t.Errorf("found%s", print(found))
+	}
+}
+
+// Findings must not grow with the number of things that share one cause.
+func TestManyMembersGiveOneFinding(t *testing.T) {
+	n := newNode(world.IPv4).withExample()
+	for i := range 40 {
+		n.add("kube-router-svip", world.IPv4, fmt.Sprintf("198.51.100.%d", i+1))
+	}
+	found := judge(n.View)
+	if len(found) != 1 || len(found[0].Evidence) > 10 {
+		t.Fatalf("want one finding with short evidence, found%s", print(found))
+	}
+}
