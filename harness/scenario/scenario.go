@@ -1,29 +1,36 @@
 // Package scenario is the file format of scenarios: one behaviour per YAML file, written once for all IP families. Parsing is
-// strict: whatever is not understood is an error with file, line, column, an excerpt and what to do.
+// strict: whatever is not understood is a Problem with file, line, column, an excerpt and what to do.
+//
+// The comments of the fields below are the reference: the JSON schema and the tables of docs/scenarios.md are made from them.
 package scenario
 
-import (
-	"time"
+import "proxyproof/sim/world"
 
-	"proxyproof/sim/world"
-)
+//go:generate go test -run TestGenerated . -update
 
-// Scenario is one file.
+// Scenario is one file: a cluster, the subject in it, and what happens, step by step.
 type Scenario struct {
-	Name        string `yaml:"name"`
+	// Name of the scenario, unique among all; the file has the same name.
+	Name string `yaml:"name"`
+	// Description is the story: what must hold, and why it once did not.
 	Description string `yaml:"description"`
 	// Issue is the upstream report that the scenario guards against, "owner/repository#number".
-	Issue string   `yaml:"issue,omitempty"`
-	Tags  []string `yaml:"tags,omitempty"`
+	Issue string `yaml:"issue,omitempty"`
+	// Tags are labels by which `run --labels` selects scenarios.
+	Tags []string `yaml:"tags,omitempty"`
 	// Families in which the scenario runs; all four if left out.
 	Families []FamilySet `yaml:"families,omitempty"`
-	World    World       `yaml:"world"`
-	Subject  Subject     `yaml:"subject,omitempty"`
-	Hold     []Hold      `yaml:"hold,omitempty"`
-	Steps    []Step      `yaml:"steps"`
-	// Exempt names invariants that are not judged in this scenario, each with its reason.
+	// World is the cluster and who is around it.
+	World World `yaml:"world"`
+	// Subject: how the service proxy under test is run.
+	Subject Subject `yaml:"subject,omitempty"`
+	// Hold are checks that run during the whole scenario, beside the steps.
+	Hold []Hold `yaml:"hold,omitempty"`
+	// Steps happen one after the other; after each, everything is judged.
+	Steps []Step `yaml:"steps"`
+	// Exempt are invariants that are not judged in this scenario, each with its reason.
 	Exempt map[string]string `yaml:"exempt,omitempty"`
-	// Catches names the defects of the zoo that this scenario must fail on.
+	// Catches are the defects of the zoo that this scenario must fail on.
 	Catches []string `yaml:"catches,omitempty"`
 
 	// File is the path that the scenario was read from, as given by the user.
@@ -61,15 +68,19 @@ func (f FamilySet) Families() []world.Family {
 	return nil
 }
 
-// World describes the cluster.
+// World is the cluster and who is around it. Names are unique among nodes, pods and clients together.
 type World struct {
-	Nodes   []Node   `yaml:"nodes"`
-	Pods    []Pod    `yaml:"pods,omitempty"`
+	// Nodes of the cluster, all on one link.
+	Nodes []Node `yaml:"nodes"`
+	// Pods behind the nodes, in the namespace "default".
+	Pods []Pod `yaml:"pods,omitempty"`
+	// Clients are hosts on the nodes' link, outside the cluster.
 	Clients []Client `yaml:"clients,omitempty"`
 }
 
 // Node is a node of the cluster.
 type Node struct {
+	// Name of the node.
 	Name string `yaml:"name"`
 	// APIServer: the API server listens on this node's addresses, port 6443. Exactly one node has it.
 	APIServer bool `yaml:"apiServer,omitempty"`
@@ -81,26 +92,32 @@ type Node struct {
 
 // Pod is a pod behind a node. Pods that match a Service's selector become its endpoints.
 type Pod struct {
-	Name   string            `yaml:"name"`
-	Node   string            `yaml:"node"`
+	// Name of the pod.
+	Name string `yaml:"name"`
+	// Node that it is behind.
+	Node string `yaml:"node"`
+	// Labels that selectors of Services see.
 	Labels map[string]string `yaml:"labels,omitempty"`
 	// Listen are the ports that the pod answers on: "8080/tcp", "53/udp".
 	Listen []Port `yaml:"listen,omitempty"`
-	// Unready pods are endpoints that are not ready.
+	// Unready: the pod is an endpoint that is not ready.
 	Unready bool `yaml:"unready,omitempty"`
 }
 
 // Client is a host on the nodes' link, outside the cluster.
 type Client struct {
+	// Name of the client.
 	Name string `yaml:"name"`
 }
 
 // Subject tells how the service proxy under test is run.
 type Subject struct {
+	// Options that the proxy is given.
 	Options Options `yaml:"options,omitempty"`
-	// API is how the subject reaches the API server: "control" (the default; a path that no proxy can cut) or "node-address".
+	// API is the subject's way to the API server: "control" (the default), a path that no proxy can cut, or "node-address", the
+	// address of the API server's node, which a broken proxy can cut.
 	API APIPath `yaml:"api,omitempty"`
-	// Start is "first" (the default: before the first step) or "by-step": a step says `subject: start`.
+	// Start of the subject: "first" (the default), before the first step, or "by-step", where a step says `subject: start`.
 	Start StartMode `yaml:"start,omitempty"`
 }
 
@@ -133,29 +150,50 @@ type Options struct {
 	SyncPeriod Duration `yaml:"syncPeriod,omitempty" json:"syncPeriod,omitempty"`
 }
 
-// Hold is a check that runs during the whole scenario, from the moment the subject is ready (or the first step) to the end.
+// Hold is a check that runs during the whole scenario to its end: from before the subject starts, if its target is an address
+// that needs no proxy, else (the Service "kubernetes") from when the subject is ready.
 type Hold struct {
-	From Names  `yaml:"from"`
-	To   string `yaml:"to"`
-	Via  string `yaml:"via,omitempty"`
-	// Kind is "https", "tcp", "udp" or "ping"; by default what the target speaks.
+	// From are the places that hold a connection, or keep sending.
+	From Names `yaml:"from"`
+	// To is the target, one that is there from the beginning: the API server, a node, a pod, or the Service "kubernetes".
+	To string `yaml:"to"`
+	// Via is the node through which a client enters; by default the first node with the proxy.
+	Via string `yaml:"via,omitempty"`
+	// Kind of probe: "https", "tcp", "udp" or "ping"; by default what the target speaks.
 	Kind string `yaml:"kind,omitempty"`
 	// MaxOutage is the longest time without an answer that is allowed.
 	MaxOutage Duration `yaml:"maxOutage"`
+
+	// Line is where the hold begins in the file.
+	Line int `yaml:"-"`
 }
 
-// Step is one thing that happens. Exactly one verb is set.
+// The kinds of holds.
+const (
+	HoldHTTPS = "https"
+	HoldTCP   = "tcp"
+	HoldUDP   = "udp"
+	HoldPing  = "ping"
+)
+
+// Step is one thing that happens. It has exactly one of apply, delete, subject and expect.
 type Step struct {
-	// Name is shown instead of the generated one.
+	// Name that reports show instead of a generated one.
 	Name string `yaml:"name,omitempty"`
-	// Apply is a manifest: Kubernetes objects, several separated by "---". They are created or updated.
+	// Apply a manifest: Kubernetes objects, several separated by "---". They are created or updated. Each is the whole
+	// object: what an earlier manifest had and this one lacks is gone.
 	Apply string `yaml:"apply,omitempty"`
-	// Delete lists objects as "kind/name" or "kind/namespace/name"; the namespace defaults to "default".
+	// Delete objects, written "kind/name" or "kind/namespace/name"; the namespace defaults to "default".
 	Delete Names `yaml:"delete,omitempty"`
-	// Subject does something to the proxy: start, stop (SIGTERM), kill (SIGKILL), restart.
+	// Subject: what is done to the proxy on every node that has it: start, stop (SIGTERM), kill (SIGKILL), restart.
 	Subject SubjectAction `yaml:"subject,omitempty"`
 	// Expect are checks, each awaited until it holds or its budget is spent.
 	Expect []Expect `yaml:"expect,omitempty"`
+
+	// Line is where the step begins in the file.
+	Line int `yaml:"-"`
+	// Objects are those of Apply, in order.
+	Objects []Ref `yaml:"-"`
 }
 
 // SubjectAction is something done to the subject's process.
@@ -169,7 +207,7 @@ const (
 	SubjectRestart SubjectAction = "restart"
 )
 
-// Expect is one check. Exactly one of Reach, Refused and Ping is set.
+// Expect is one check. It has exactly one of reach, refused and ping.
 type Expect struct {
 	// Reach: the target answers. Every address of the target is tried.
 	Reach string `yaml:"reach,omitempty"`
@@ -183,6 +221,9 @@ type Expect struct {
 	From Names `yaml:"from"`
 	// Backends are the pods that may answer, and each of them must, given enough connections. Left out: any.
 	Backends Names `yaml:"backends,omitempty"`
+
+	// Line is where the check begins in the file.
+	Line int `yaml:"-"`
 }
 
 // Case is a scenario in one family set: the unit that runs and has a verdict.
@@ -206,12 +247,3 @@ func (s *Scenario) Cases() []Case {
 	}
 	return cases
 }
-
-// Duration is a time.Duration written "300ms", "5m".
-type Duration time.Duration
-
-// Names is one name or a list of names.
-type Names []string
-
-// Port is a listening port in its written form, "8080/tcp".
-type Port struct{ world.Port }

@@ -1,0 +1,180 @@
+package scenario
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// story is what there is at one moment of the scenario: the objects, and whether the subject runs.
+type story struct {
+	objects map[Ref]*corev1.Service // nil for what is no Service
+	// deleted is the line that deleted an object.
+	deleted map[Ref]int
+	started bool // the subject was started at least once
+	running bool
+}
+
+// newStory is the moment before the first step.
+func newStory(start StartMode) *story {
+	api := &corev1.Service{}
+	api.Namespace, api.Name = defaultNamespace, apiService
+	api.Spec.Ports = []corev1.ServicePort{{Port: apiServicePort}}
+	first := start != StartByStep
+	return &story{
+		objects: map[Ref]*corev1.Service{serviceRef(defaultNamespace, apiService): api, {Kind: "Namespace", Name: defaultNamespace}: nil},
+		deleted: map[Ref]int{}, started: first, running: first,
+	}
+}
+
+func serviceRef(namespace, name string) Ref { return Ref{"Service", namespace, name} }
+
+// services are the names of all Services, as targets write them.
+func (s *story) services() []string {
+	var list []string
+	for ref, service := range s.objects {
+		if service != nil {
+			list = append(list, strings.TrimPrefix(ref.String(), "Service "))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// checkSteps goes through the steps as they will happen.
+func (c *checker) checkSteps() {
+	s := c.scenario
+	if len(s.Steps) == 0 {
+		c.report(c.at(&s.Steps), "add a step: apply, delete, subject or expect", "there are no steps")
+	}
+	now := newStory(s.Subject.Start)
+	for i := range s.Steps {
+		c.checkStep(&s.Steps[i], now)
+	}
+	if !now.started {
+		c.report(c.at(&s.Subject.Start), "add a step subject: start", "start: by-step, but no step starts the subject")
+	}
+}
+
+func (c *checker) checkStep(step *Step, now *story) {
+	verbs := c.written(map[string]any{"apply": &step.Apply, "delete": &step.Delete, "subject": &step.Subject, "expect": &step.Expect})
+	switch {
+	case len(verbs) == 0:
+		c.report(c.at(step), "add one of apply, delete, subject, expect", "the step does nothing")
+	case len(verbs) > 1:
+		c.report(c.at(step), "make a step of each", "the step does %d things at once: %s", len(verbs), strings.Join(verbs, ", "))
+	case step.Apply != "":
+		c.checkApply(step, now)
+	case verbs[0] == "delete":
+		c.checkDelete(step, now)
+	case verbs[0] == "subject":
+		c.checkAction(step, now)
+	case len(step.Expect) == 0:
+		c.report(c.at(&step.Expect), "add a check, or remove the step: what always holds is judged after every step anyway", "expect is empty")
+	}
+	for i := range step.Expect {
+		c.checkExpect(&step.Expect[i], now)
+	}
+}
+
+// written are the names of the fields that the file has, in alphabetical order.
+func (c *checker) written(fields map[string]any) []string {
+	var list []string
+	for name, value := range fields {
+		if _, ok := c.decoder.places[value]; ok {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (c *checker) checkApply(step *Step, now *story) {
+	objects, problems := c.source.manifest(step.Apply, c.at(&step.Apply))
+	c.problems = append(c.problems, problems...)
+	step.Objects = nil
+	for _, o := range objects {
+		if slices.Contains(step.Objects, o.Ref) {
+			c.report(o.at, "one of them would replace the other: make two steps", "%s comes twice in one manifest", o.Ref)
+		}
+		step.Objects = append(step.Objects, o.Ref)
+		if _, exists := now.objects[Ref{Kind: "Namespace", Name: o.Namespace}]; o.Namespace != "" && !exists {
+			c.report(o.at, "apply a Namespace before it", "%s: namespace %s does not exist at this step", o.Ref, o.Namespace)
+		}
+		service, _ := o.object.(*corev1.Service)
+		if service != nil && o.Ref == serviceRef(defaultNamespace, apiService) {
+			c.report(o.at, "choose another name", "Service kubernetes is the API server's own")
+		}
+		now.objects[o.Ref] = service
+		delete(now.deleted, o.Ref)
+	}
+}
+
+func (c *checker) checkDelete(step *Step, now *story) {
+	if len(step.Delete) == 0 {
+		c.report(c.at(&step.Delete), "", "delete: the list is empty")
+	}
+	for i, written := range step.Delete {
+		at := c.at(&step.Delete[i])
+		ref, err := ParseRef(written)
+		if err != nil {
+			c.phrase(at, err)
+			continue
+		}
+		_, exists := now.objects[ref]
+		switch line := now.deleted[ref]; {
+		case ref == serviceRef(defaultNamespace, apiService) || ref == Ref{Kind: "Namespace", Name: defaultNamespace}:
+			c.report(at, "", "%s is part of every cluster", ref)
+		case exists:
+			delete(now.objects, ref)
+			now.deleted[ref] = c.at(step).line
+		case line > 0:
+			c.report(at, "", "%s was deleted already, on line %d", ref, line)
+		default:
+			c.report(at, suggest(written, now.words(ref.Kind), "there are"), "%s does not exist at this step", ref)
+		}
+	}
+}
+
+// words are the objects of a kind, as delete writes them.
+func (s *story) words(kind string) []string {
+	var list []string
+	for ref := range s.objects {
+		if ref.Kind != kind || ref == serviceRef(defaultNamespace, apiService) || ref.Name == defaultNamespace {
+			continue
+		}
+		list = append(list, strings.ToLower(kind)+"/"+strings.TrimPrefix(ref.String(), kind+" "))
+	}
+	slices.Sort(list)
+	return list
+}
+
+// checkAction checks that the subject can do what is asked, and takes note.
+func (c *checker) checkAction(step *Step, now *story) {
+	start := step.Subject == SubjectStart
+	at := c.at(&step.Subject)
+	switch {
+	case start && now.running && c.scenario.Subject.Start != StartByStep:
+		c.report(at, "write subject: {start: by-step} at the top to start it only here, or restart", "the subject runs already")
+	case start && now.running:
+		c.report(at, "write restart, or stop or kill it before", "the subject runs already")
+	case !start && !now.running:
+		c.report(at, "write start", "the subject does not run at this step: it cannot %s", step.Subject)
+	}
+	now.running = start || step.Subject == SubjectRestart
+	now.started = now.started || now.running
+}
+
+// labelError tells what is wrong with a label of a pod.
+func labelError(key, value string) error {
+	if problems := validation.IsQualifiedName(key); len(problems) > 0 {
+		return fmt.Errorf("key %q: %s", key, problems[0])
+	}
+	if problems := validation.IsValidLabelValue(value); len(problems) > 0 {
+		return fmt.Errorf("value %q: %s", value, problems[0])
+	}
+	return nil
+}
