@@ -323,9 +323,124 @@ func TestChecksKeepToWhatTheSubjectKeeps(t *testing.T) {
 
 func TestASubjectThatShouldNotRunIsNotJudged(t *testing.T) {
 	n := newNode(both...).withExample()
-	n.Now, n.Subject = &netstate.State{}, invariant.Subject{Name: "reference", Errors: []string{"level=ERROR"}}
-	if found := judge(n.View); len(found) > 0 {
-		t.Errorf("found%s", print(found))
+	n.Now = &netstate.State{}
+	for _, alive := range []bool{false, true} { // true while it is being stopped
+		n.Subject = invariant.Subject{Name: "reference", Alive: alive, Errors: []string{"level=ERROR"}}
+		if found := judge(n.View); len(found) > 0 {
+			t.Errorf("alive %t: found%s", alive, print(found))
+		}
+	}
+}
+
+// tolerated are changes of a good node that are no fault.
+var tolerated = map[string]func(t *testing.T, n *node, f world.Family){
+	"a destination is being drained": func(t *testing.T, n *node, f world.Family) {
+		s := n.entry(t, lb(f), 1337)
+		s.Dests = append(s.Dests, netstate.IPVSDest{Address: farAddr(f).Next(), Port: 8080, Weight: 0, Forward: "Masq", ActiveConns: 3})
+	},
+	"loopback and link-local addresses in local-ips": func(t *testing.T, n *node, f world.Family) {
+		n.add("kube-router-local-ips", f, addr(f, "127.0.0.1", "fe80::10").String())
+		n.add("kube-router-local-ips", f, addr(f, "127.0.0.1", "::1").String())
+	},
+	"node ports on the second address": func(t *testing.T, n *node, f world.Family) {
+		n.virtual(secondAddr(f), "TCP", 31337, netip.AddrPortFrom(podAddr(f), 8080), netip.AddrPortFrom(farAddr(f), 8080))
+	},
+	"an external address that is the node's own": func(t *testing.T, n *node, f world.Family) {
+		n.service("example").Spec.ExternalIPs = []string{secondAddr(f).String()}
+		n.virtual(secondAddr(f), "TCP", 1337, netip.AddrPortFrom(podAddr(f), 8080), netip.AddrPortFrom(farAddr(f), 8080))
+	},
+	"a Local address whose endpoint here is not ready": func(t *testing.T, n *node, f world.Family) {
+		local, no := corev1.ServiceInternalTrafficPolicyLocal, false
+		n.service("kubernetes").Spec.InternalTrafficPolicy = &local
+		for _, s := range n.Objects.Slices {
+			if s.Labels["kubernetes.io/service-name"] == "kubernetes" {
+				s.Endpoints[0].NodeName, s.Endpoints[0].Conditions.Ready = &n.Node.Name, &no
+			}
+		}
+		for _, other := range n.Families {
+			n.drop(t, addr(other, "198.18.0.1", "2001:db8:18::1"), 443)
+		}
+	},
+	"entries that were there before": func(t *testing.T, n *node, f world.Family) {
+		a := addr(f, "198.51.100.9", "2001:db8:51::9")
+		n.Now.IPVS = append(n.Now.IPVS, netstate.IPVSService{Protocol: "TCP", Address: a, Port: 80, IPv6: f == world.IPv6, Scheduler: "wlc"},
+			netstate.IPVSService{FWMark: 77, IPv6: f == world.IPv6, Scheduler: "rr"})
+		n.put("kube-dummy-if", netip.PrefixFrom(a, 24), "global")
+		n.Now.Routes = append(n.Now.Routes, netstate.Route{Table: 255, Type: "local", Dst: netip.PrefixFrom(a.Next(), f.HostBits()), Link: "kube-dummy-if"})
+		n.Before = copyState(t, n.Now)
+		n.Before.Addrs = slices.DeleteFunc(n.Before.Addrs, func(b netstate.Addr) bool { return b.Prefix.Addr() != a })
+		n.Before.IPVS = n.Before.IPVS[len(n.Before.IPVS)-2:]
+	},
+	"an entry of another program where a Service wants to be": func(t *testing.T, n *node, f world.Family) {
+		n.drop(t, lb(f), 1337)
+		n.Now.IPVS = append(n.Now.IPVS, netstate.IPVSService{Protocol: "TCP", Address: lb(f), Port: 1337, IPv6: f == world.IPv6, Scheduler: "wlc"})
+		n.Before.IPVS = n.Now.IPVS[len(n.Now.IPVS)-1:]
+		n.put("kube-dummy-if", netip.PrefixFrom(lb(f), f.HostBits()), "global") // whether the VIP is there is another matter
+		n.Now.Routes = append(n.Now.Routes, netstate.Route{Table: 255, Type: "local", Dst: netip.PrefixFrom(lb(f), f.HostBits()), Link: "kube-dummy-if", Src: nodeAddr(f)})
+	},
+	"direct server return, however it is set up": func(t *testing.T, n *node, f world.Family) {
+		n.service("example").Annotations = map[string]string{"kube-router.io/service.dsr": "tunnel"}
+		n.Now.IPVS = append(n.Now.IPVS, netstate.IPVSService{FWMark: 77, IPv6: f == world.IPv6, Scheduler: "rr"})
+		n.unserve(t, lb(f), 1337) // but it stays in the sets, and on kube-dummy-if without a route
+		n.Now.Routes = slices.DeleteFunc(n.Now.Routes, func(r netstate.Route) bool { return r.Dst.Addr() == lb(f) })
+	},
+	"direct server return with a virtual service": func(t *testing.T, n *node, f world.Family) {
+		n.service("example").Annotations = map[string]string{"kube-router.io/service.dsr": "tunnel"}
+		n.entry(t, lb(f), 1337).Scheduler = "sh"
+	},
+}
+
+// drop takes a VIP with its virtual service out of everything.
+func (n *node) drop(t *testing.T, a netip.Addr, port uint16) {
+	t.Helper()
+	f := world.FamilyOf(a)
+	n.unserve(t, a, port)
+	n.remove(t, "kube-router-svip", f, a.String())
+	n.remove(t, "kube-router-svip-prt", f, fmt.Sprintf("%s,tcp:%d", a, port))
+	n.Now.Addrs = slices.DeleteFunc(n.Now.Addrs, func(have netstate.Addr) bool { return have.Prefix.Addr() == a })
+	n.Now.Routes = slices.DeleteFunc(n.Now.Routes, func(r netstate.Route) bool { return r.Dst.Addr() == a })
+}
+
+func TestToleratedChangesGiveNothing(t *testing.T) {
+	for name, change := range tolerated {
+		for set, families := range clusters {
+			for _, f := range families {
+				t.Run(fmt.Sprintf("%s/%s/%s", name, set, f), func(t *testing.T) {
+					n := newNode(families...).withExample()
+					change(t, n, f)
+					if found := judge(n.View); len(found) > 0 {
+						t.Errorf("found%s", print(found))
+					}
+				})
+			}
+		}
+	}
+}
+
+// What is missing as a whole is said to be, not enumerated.
+func TestSentences(t *testing.T) {
+	cases := map[string]func(n *node){
+		"ipset inet6:kube-router-svip does not exist":                                      func(n *node) { n.Now.Sets = nil },
+		"link kube-dummy-if, which should carry the VIPs, does not exist":                  func(n *node) { n.Now.Links = nil },
+		"link kube-dummy-if, which should carry the VIPs, is down":                         func(n *node) { n.Now.Links[1].Up = false },
+		"IPVS lacks 3 virtual services of Service default/example":                         func(n *node) { n.Now.IPVS = nil },
+		"ipset inet6:kube-router-local-ips lacks 2001:db8:2::11 (on eth0)":                 func(n *node) { s := n.set("kube-router-local-ips", world.IPv6); s.Members = s.Members[:1] },
+		"ipset inet6:kube-router-svip is of type hash:ip (IPv4) instead of hash:ip (IPv6)": func(n *node) { n.set("kube-router-svip", world.IPv6).IPv6 = false },
+		"ipset inet6:kube-router-local-ips lacks 2001:db8:2::10 (on eth0), 2001:db8:2::11 (on eth0), 2001:db8:2::20 (on eth0), 2001:db8:2::21 (on eth0), 2001:db8:2::22 (on eth0) and 2 more": func(n *node) {
+			n.set("kube-router-local-ips", world.IPv6).Members = nil
+			a := netip.MustParseAddr("2001:db8:2::20")
+			for range 5 {
+				n.put("eth0", netip.PrefixFrom(a, 64), "global")
+				a = a.Next()
+			}
+		},
+	}
+	for want, change := range cases {
+		n := newNode(world.IPv6).withExample()
+		change(n)
+		if found := judge(n.View); !slices.ContainsFunc(found, func(f finding.Finding) bool { return f.Sentence == want }) {
+			t.Errorf("want %q, found%s", want, print(found))
+		}
 	}
 }
 

@@ -111,6 +111,29 @@ func TestExplain(t *testing.T) {
 			},
 			want: []string{"is in", "is in", "so rule 1 of INPUT drops whatever comes to it"},
 		},
+		"a chain without return": {
+			change: func(n *node) {
+				table := &n.Now.Tables[0]
+				table.Chains[0].Rules = append(rules("-g OWN", "-j DROP"), table.Chains[0].Rules...)
+				table.Chains = append(table.Chains, netstate.Chain{Name: "OWN", Rules: rules("-p udp -j DROP")})
+			},
+			want: []string{"is in", "is in", "no rule"},
+		},
+		"chains that call each other": {
+			change: func(n *node) {
+				table := &n.Now.Tables[0]
+				table.Chains[0].Rules = append(rules("-j LOOP"), table.Chains[0].Rules...)
+				table.Chains = append(table.Chains, netstate.Chain{Name: "LOOP", Rules: rules("-j LOOP")})
+			},
+			want: []string{"is in", "is in", "no rule"},
+		},
+		"a range of ports": {
+			change: func(n *node) {
+				chain := &n.Now.Tables[0].Chains[0]
+				chain.Rules = append(rules("-p tcp -m tcp --dport 6000:7000 -j DROP"), chain.Rules...)
+			},
+			want: []string{"is in", "is in", "rule 1 of INPUT, which is beyond this explanation"},
+		},
 		"one port rejected": {
 			change: func(n *node) {
 				chain := &n.Now.Tables[0].Chains[0]

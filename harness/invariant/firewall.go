@@ -154,8 +154,11 @@ func parseRule(r netstate.Rule) match {
 		case "-d", "--destination":
 			m.to = condition{next(), not}
 		case "--dport", "--destination-port":
-			m.port = condition{next(), not}
-			m.other = m.other || strings.Contains(m.port.value, ":") // a range
+			if port := next(); strings.Contains(port, ":") { // a range
+				m.other = true
+			} else {
+				m.port = condition{port, not}
+			}
 		case "--ctstate", "--state":
 			m.state = condition{next(), not}
 		case "--icmp-type", "--icmpv6-type":

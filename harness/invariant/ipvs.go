@@ -100,8 +100,7 @@ func (v View) unjustifiedServices(expected oracle.Expectation) []finding.Finding
 	for _, s := range v.Now.IPVS {
 		k := keyOf(s)
 		_, justified := expected.Find(k)
-		marked := s.FWMark != 0
-		if old[nameOfIPVS(s)] || justified && !marked || expected.Ignores(k) || marked && expected.IgnoresMarks() {
+		if old[nameOfIPVS(s)] || justified || expected.Ignores(k) || s.FWMark != 0 && expected.IgnoresMarks() {
 			continue
 		}
 		f := world.IPv4

@@ -81,6 +81,8 @@ var kinds = []struct {
 	{`^Addrs\[(192\.0\.2|2001:db8:2:)`, "local-ips-excess"},
 	{`^Addrs\[.*\]\.Prefix\.Bits`, "vip-address-unjustified"},
 	{`^Addrs`, "vip-address-missing"},
+	{`^Routes\[fe80::20/128\]\.Dst$`, "vip-route-wrong"},        // a local route for a stranger
+	{`^Routes\[(fe80::|ff00::)`, ""},                            // the kernel's own
 	{`^Routes\[.*\]\.(Metric|Protocol|Scope|Link|Gateway)`, ""}, // type, table, destination and source decide
 	{`^Routes`, "vip-route-wrong"},
 	{`^IPVS\[[^]]*\]\.Dests\[[^]]*\]\.(ActiveConns|InactiveConns)`, ""}, // traffic

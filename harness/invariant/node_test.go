@@ -61,6 +61,11 @@ func newNode(families ...world.Family) *node {
 	if len(families) == 0 || families[0] == world.IPv6 || len(families) == 2 {
 		n.put("eth0", netip.MustParsePrefix("fe80::10/64"), "link")
 		n.put("kube-dummy-if", netip.MustParsePrefix("fe80::20/64"), "link")
+		// what the kernel adds for any IPv6 link
+		n.Now.Routes = append(n.Now.Routes,
+			netstate.Route{Table: 254, Type: "unicast", Dst: netip.MustParsePrefix("fe80::/64"), Link: "kube-dummy-if", Metric: 256, Protocol: "kernel"},
+			netstate.Route{Table: 255, Type: "local", Dst: netip.MustParsePrefix("fe80::20/128"), Link: "kube-dummy-if", Protocol: "kernel"},
+			netstate.Route{Table: 255, Type: "multicast", Dst: netip.MustParsePrefix("ff00::/8"), Link: "kube-dummy-if", Metric: 256, Protocol: "kernel"})
 	}
 	n.object("kubernetes", corev1.ServiceTypeClusterIP, corev1.ServicePort{Name: "https", Port: 443})
 	for _, f := range families {

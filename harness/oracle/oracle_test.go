@@ -42,14 +42,12 @@ func parse(t *testing.T, in *oracle.Input, manifest string) {
 		var err error
 		switch kind.Kind {
 		case "Service":
-			s := &corev1.Service{}
+			s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default"}}
 			err = yaml.UnmarshalStrict([]byte(text), s)
-			s.Namespace = "default"
 			in.Services = append(in.Services, s)
 		case "EndpointSlice":
-			s := &discoveryv1.EndpointSlice{}
+			s := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "default"}}
 			err = yaml.UnmarshalStrict([]byte(text), s)
-			s.Namespace = "default"
 			in.Slices = append(in.Slices, s)
 		default:
 			t.Fatalf("no kind in %q", text)
@@ -160,6 +158,12 @@ metadata: {name: a-2, labels: {kubernetes.io/service-name: a}}
 addressType: IPv4
 ports: [{name: web, port: 8081}]
 endpoints: [{addresses: [198.19.1.21]}]
+---
+kind: EndpointSlice
+metadata: {name: a-1, namespace: elsewhere, labels: {kubernetes.io/service-name: a}}
+addressType: IPv4
+ports: [{name: web, port: 8081}]
+endpoints: [{addresses: [198.19.1.78]}]
 ---
 kind: EndpointSlice
 metadata: {name: b-1, labels: {kubernetes.io/service-name: b}}
@@ -400,6 +404,13 @@ metadata: {name: c}
 spec: {clusterIP: 198.18.0.9, trafficDistribution: PreferClose, ports: [{port: 80}]}
 `,
 			want: []string{"unjudged TCP 198.18.0.7:80", "unjudged TCP 198.18.0.8:80", "unjudged TCP 198.18.0.9:80"},
+		},
+		"one Service asks twice for one address": {
+			manifest: `kind: Service
+metadata: {name: a}
+spec: {type: NodePort, clusterIP: 198.18.0.7, externalIPs: [192.0.2.11], ports: [{port: 30080, nodePort: 30080}]}
+`,
+			want: []string{"TCP 192.0.2.10:30080 ->", "TCP 192.0.2.11:30080 ->", "TCP 198.18.0.7:30080 ->"},
 		},
 		"two Services want one address": {
 			manifest: `kind: Service
