@@ -12,8 +12,9 @@ import (
 // checker looks for what is well-formed and yet makes no sense, before anything is booted.
 type checker struct {
 	*decoder
-	scenario *Scenario
-	cast     cast
+	scenario  *Scenario
+	manifests map[*Step][]object
+	cast      cast
 }
 
 // at is where the first of the values stands that is in the file at all.
@@ -26,11 +27,16 @@ func (c *checker) at(values ...any) spot {
 	return spot{1, 1, 1}
 }
 
+// check looks at the world first: what happens in it makes sense only if it does.
 func (c *checker) check() {
 	c.checkHead()
 	c.checkFamilies()
+	before := len(c.problems)
 	c.checkWorld()
 	c.checkSubject()
+	if len(c.problems) > before {
+		return
+	}
 	c.checkHolds()
 	c.checkSteps()
 }

@@ -93,10 +93,7 @@ func (c *checker) written(fields map[string]any) []string {
 }
 
 func (c *checker) checkApply(step *Step, now *story) {
-	objects, problems := c.source.manifest(step.Apply, c.at(&step.Apply))
-	c.problems = append(c.problems, problems...)
-	step.Objects = nil
-	for _, o := range objects {
+	for _, o := range c.manifests[step] {
 		if slices.Contains(step.Objects, o.Ref) {
 			c.report(o.at, "one of them would replace the other: make two steps", "%s comes twice in one manifest", o.Ref)
 		}
@@ -134,7 +131,7 @@ func (c *checker) checkDelete(step *Step, now *story) {
 		case line > 0:
 			c.report(at, "", "%s was deleted already, on line %d", ref, line)
 		default:
-			c.report(at, suggest(written, now.words(ref.Kind), "there are"), "%s does not exist at this step", ref)
+			c.report(at, suggest(written, now.words(ref.Kind), "objects"), "%s does not exist at this step", ref)
 		}
 	}
 }

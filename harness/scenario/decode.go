@@ -244,7 +244,9 @@ func (d *decoder) string(n ast.Node, v reflect.Value, name string) {
 	var text string
 	switch n := n.(type) {
 	case *ast.StringNode:
-		text = n.Value
+		if text = n.Value; d.tag == "json" && n.Token.Type == token.StringType && slices.Contains(truths(), strings.ToLower(text)) {
+			d.report(d.spotOf(n), fmt.Sprintf("write %q, with the quotes", text), "%s: Kubernetes reads %s as true or false", name, text)
+		}
 	case *ast.LiteralNode:
 		text = n.Value.Value
 	default:
@@ -263,6 +265,9 @@ func (d *decoder) string(n ast.Node, v reflect.Value, name string) {
 	}
 	v.SetString(text)
 }
+
+// truths are the words that YAML 1.1, which Kubernetes reads, takes for booleans and YAML 1.2 does not.
+func truths() []string { return []string{"y", "n", "yes", "no", "on", "off"} }
 
 // scalar decodes booleans and numbers.
 func (d *decoder) scalar(n ast.Node, v reflect.Value, name string) {

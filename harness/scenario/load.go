@@ -52,11 +52,11 @@ func LoadAll(paths []string) ([]*Scenario, error) {
 // Parse reads a scenario. file is its path, for errors. The error is Problems.
 //
 // Problems come in layers, since one of a lower layer makes those above meaningless: the syntax, then the shape (fields and
-// types), then the meaning. All of a layer are reported together.
+// types, in manifests as well), then the sense, of the world first. All of a layer are reported together.
 func Parse(file string, text []byte) (*Scenario, error) {
-	text = bytes.TrimPrefix(text, []byte("\ufeff"))
-	d := newDecoder(newSource(file, text), "yaml", offset{})
-	root := d.parse(text)
+	unix := bytes.ReplaceAll(bytes.TrimPrefix(text, []byte("\ufeff")), []byte("\r\n"), []byte("\n"))
+	d := newDecoder(newSource(file, unix), "yaml", offset{})
+	root := d.parse(unix)
 	if root == nil && len(d.problems) == 0 {
 		d.report(spot{1, 1, 1}, "begin with name, description, world and steps", "the file holds no scenario")
 	}
@@ -65,11 +65,12 @@ func Parse(file string, text []byte) (*Scenario, error) {
 	}
 	s := &Scenario{File: file, Source: text}
 	d.decode(root, reflect.ValueOf(s).Elem(), "scenario")
+	manifests := d.manifests(s)
 	if err := d.problems.orNil(); err != nil {
 		return nil, err
 	}
 	s.number(d.places)
-	c := checker{decoder: d, scenario: s}
+	c := checker{decoder: d, scenario: s, manifests: manifests}
 	c.check()
 	if err := c.problems.orNil(); err != nil {
 		return nil, err

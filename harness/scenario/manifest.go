@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kyaml "sigs.k8s.io/yaml"
 )
@@ -20,6 +22,21 @@ type object struct {
 	at spot
 	// places are where its fields stand.
 	places map[any]spot
+}
+
+// manifests reads the manifests of all steps.
+func (d *decoder) manifests(s *Scenario) map[*Step][]object {
+	all := map[*Step][]object{}
+	for i := range s.Steps {
+		step := &s.Steps[i]
+		if step.Apply == "" {
+			continue
+		}
+		objects, problems := d.source.manifest(step.Apply, d.places[&step.Apply])
+		d.problems = append(d.problems, problems...)
+		all[step] = objects
+	}
+	return all
 }
 
 // manifest reads the text of an apply step, strictly: a field that Kubernetes would drop is a problem. at is where the text
@@ -97,9 +114,14 @@ func (s *source) document(text string, o offset) (*object, Problems) {
 	result := object{object: k.empty(), at: d.spotOf(root), places: d.places}
 	d.decode(root, reflect.ValueOf(result.object).Elem(), k.name)
 	if len(d.problems) == 0 {
-		// The same parser as the API server's has the last word: YAML has dialects.
-		if err := kyaml.UnmarshalStrict([]byte(text), k.empty()); err != nil {
-			d.report(result.at, "", "%s: %v", k.name, err)
+		// The API server's own parser has the last word: YAML has dialects.
+		again := k.empty()
+		err := kyaml.UnmarshalStrict([]byte(text), again)
+		if err == nil && !equality.Semantic.DeepEqual(result.object, again) {
+			err = errors.New("a key or value means something else to it")
+		}
+		if err != nil {
+			d.report(result.at, "put texts in quotes, and write numbers in decimal", "%s: Kubernetes reads this differently: %v", k.name, err)
 		}
 	}
 	result.Ref = d.ref(k, result)

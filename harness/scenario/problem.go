@@ -71,7 +71,7 @@ type source struct {
 }
 
 func newSource(file string, text []byte) *source {
-	return &source{file, strings.Split(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n")}
+	return &source{file, strings.Split(string(text), "\n")}
 }
 
 // line is a line of the text by its number, "" if there is none.

@@ -88,15 +88,17 @@ func ParseRef(written string) (Ref, error) {
 	case len(parts) == 3 && !k.namespaced:
 		return Ref{}, &phraseError{written, fmt.Sprintf("%q: a %s is in no namespace", written, k.name), "write " + parts[0] + "/" + parts[2]}
 	}
+	for _, name := range parts[1:] {
+		if !isLabel(name) {
+			return Ref{}, &phraseError{written, fmt.Sprintf("%q names no object", written), nameRule}
+		}
+	}
 	ref := Ref{Kind: k.name, Name: parts[len(parts)-1]}
 	if k.namespaced {
 		ref.Namespace = defaultNamespace
 	}
 	if len(parts) == 3 {
 		ref.Namespace = parts[1]
-	}
-	if !isLabel(ref.Name) || ref.Namespace != "" && !isLabel(ref.Namespace) {
-		return Ref{}, &phraseError{written, fmt.Sprintf("%q names no object", written), nameRule}
 	}
 	return ref, nil
 }

@@ -1,0 +1,155 @@
+package scenario
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestBase: what the other tests break is whole, and what is read is what was written.
+func TestBase(t *testing.T) {
+	s, err := Parse("x.yaml", []byte(base))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var titles []string
+	for _, step := range s.Steps {
+		titles = append(titles, fmt.Sprintf("%d %s", step.Line, step.Title()))
+	}
+	got := strings.Join(titles, "; ")
+	if want := "21 apply Service example; 32 look; 38 restart the subject; 39 delete service/example"; got != want {
+		t.Errorf("steps: got %s; want %s", got, want)
+	}
+	if got := s.Steps[1].Expect[2].Line; got != 36 {
+		t.Errorf("the third check is said to be on line %d", got)
+	}
+	if got := s.Hold[1].Line; got != 19 {
+		t.Errorf("the second hold is said to be on line %d", got)
+	}
+	if got := s.Hold[1].MaxOutage.String(); got != "1.5s" {
+		t.Errorf("maxOutage: %s", got)
+	}
+	if got := s.Cases()[1].ID(); got != "example/dual-v6" {
+		t.Errorf("second case: %s", got)
+	}
+}
+
+// TestSense: each edit of base makes exactly one problem, at the text that is named, with this message and suggestion.
+func TestSense(t *testing.T) {
+	const apply = "  - delete: service/example\n"
+	for _, test := range []struct{ old, new, at, message, suggestion string }{
+		// The head.
+		{"name: example\ndesc", "name: Example\ndesc", "Example", `"Example" is no name for a scenario`, "a name has lower-case"},
+		{"A story.", `""`, `""`, "description is empty", "tell in a sentence"},
+		{"kube-router#1685", "kube-router", "cloudnativelabs/kube-router", `issue "cloudnativelabs/kube-router" is not understood`, "write owner/repository#number"},
+		{"[smoke]", "[smoke, smoke]", "", "tag smoke comes twice", "remove one"},
+		{"[smoke]", "[ipv6]", "ipv6", `tag "ipv6" is a family set`, "remove it: every case"},
+		{"[ipv4, dual-v6]", "[ipv4, ipv4]", "", "family set ipv4 comes twice", "remove one"},
+		{"[ipv4, dual-v6]", "[]", "[]", "families: the list is empty, so that no case would run", "leave the field out"},
+		{"svip: it", "svpi: it", "svpi", `exempt: unknown invariant "svpi"`, "did you mean svip? invariants: local-ips, svip, ipvs, subject"},
+		{"svip: it is broken here", `svip: ""`, "svip", "exempt: svip has no reason", "say why"},
+		{"[local-ips-ipv4-only]", "[local_ips]", "local_ips", `"local_ips" is no name for a defect`, "a name has"},
+		// The world.
+		{"clients: [{name: laptop}]", "clients: [{name: laptop}, {name: web-1}]", "web-1}]", "the name web-1 is taken", "nodes, pods and clients share"},
+		{"addresses: 2", "addresses: 3", "3", "node cp cannot have 3 addresses per family", "write 1 or 2"},
+		{"{name: worker}", "{name: worker, apiServer: true}", "true}", "a second node has apiServer: true; there is one API server", "remove it"},
+		{"proxy: true, ", "", "", "no node has the proxy that is to be tested", "add proxy: true"},
+		{"{name: idle, node: worker}", "{name: idle, node: wroker}", "wroker", "node wroker does not exist", "did you mean worker? nodes: cp, worker"},
+		{"[8080/tcp, 53/udp]", "[8080/tcp, 8080/tcp]", "", "pod web-1 listens on 8080/tcp twice", "remove one"},
+		{"[8080/tcp, 53/udp]", "[8080/tcp, 53/sctp]", "53/sctp", "listen[1]: pods do not speak SCTP; want tcp or udp", ""},
+		{"[8080/tcp, 53/udp]", "[8080/tcp, 99999]", "99999", `listen[1]: port "99999": want a number from 1 to 65535`, ""},
+		{"{app: web}, listen", `{app: "a b"}, listen`, "app", `labels of pod web-1: value "a b": a valid label`, ""},
+		// The subject.
+		{"syncPeriod: 5m", "syncPeriod: 0s", "0s", "syncPeriod: a proxy that never rests", "leave it out for 5m"},
+		{"syncPeriod: 5m", "syncPeriod: 5", "5}", `syncPeriod: "5" is no duration; want a number and a unit`, ""},
+		{"maxOutage: 1.5s", "maxOutage: -1s", "-1s", "maxOutage: the duration -1s is negative", ""},
+		// Holds.
+		{"to: apiserver(cp)", "to: apiserver(worker)", "worker", "hold apiserver(worker): the API server is not on node worker", "it is on cp"},
+		{"to: apiserver(cp)", `to: "lb(example):80"`, "\"lb(example):80\", max", "hold lb(example):80: a hold begins before the first step, when Service example does not exist", "hold the API server"},
+		{"from: laptop, to", "from: [], to", "[]", "from: the list is empty", "places: cp, worker, web-1, idle, laptop"},
+		{"kind: ping", "kind: pin", "pin", `unknown kind of hold "pin"`, "did you mean ping? kinds of holds: https, tcp, udp, ping"},
+		{`"node(cp)[1]", kind: ping`, "apiserver(cp), kind: tcp", "tcp", "apiserver(cp) speaks https, not tcp", "leave kind out"},
+		{`"node(cp)[1]", kind: ping`, `"clusterip(kubernetes):443"`, "idle", "idle enters at node worker, where no proxy serves clusterip(kubernetes):443", "add proxy: true to it"},
+		// Steps.
+		{"  - subject: restart\n", "  - name: nothing\n", "name: nothing", "the step does nothing", "add one of apply"},
+		{"  - subject: restart\n", "  - {subject: restart, delete: service/example}\n", "{subject", "the step does 2 things at once: delete, subject", "make a step of each"},
+		{"  - subject: restart\n", "  - subject: start\n", "start", "the subject runs already", "write subject: {start: by-step}"},
+		{"  - subject: restart\n", "  - subject: stop\n  - subject: kill\n", "kill", "the subject does not run at this step: it cannot kill", "write start"},
+		{"  - subject: restart\n", "  - subject: reboot\n", "reboot", `subject: unknown subject action "reboot"`, "subject actions: start, stop, kill, restart"},
+		{"  - subject: restart\n", "  - expect: []\n", "[]", "expect is empty", "add a check"},
+		{apply, "  - delete: service/exmaple\n", "service/exmaple", "Service exmaple does not exist at this step", "did you mean service/example?"},
+		{apply, "  - delete: svc/example\n", "svc/", `unknown kind of object "svc"`, "kinds: service, endpointslice, networkpolicy, namespace"},
+		{apply, "  - delete: example\n", "example\nexempt", `"example" names no object`, "want kind/name"},
+		{apply, "  - delete: [service/example, service/example]\n", "", "Service example was deleted already, on line 39", ""},
+		{apply, "  - delete: service/kubernetes\n", "service/kubernetes", "Service kubernetes is part of every cluster", ""},
+		{apply, "  - delete: namespace/other/x\n", "namespace/other/x", `"namespace/other/x": a Namespace is in no namespace`, "write namespace/x"},
+		// Manifests.
+		{"kind: Service\n", "kind: Servcie\n", "Servcie", `a scenario cannot apply the kind "Servcie"`, "did you mean Service? kinds: Service"},
+		{"kind: Service\n", "kind: Pod\n", "Pod", `a scenario cannot apply the kind "Pod"`, "describe it under world: pods"},
+		{"apiVersion: v1\n", "apiVersion: v2\n", "v2", `apiVersion: the harness has no Service in "v2"`, "write apiVersion: v1"},
+		{"apiVersion: v1\n      ", "", "kind: Service", `the object lacks the field "apiVersion"`, "add apiVersion: v1"},
+		{"name: example\n      spec", "labels: {}\n      spec", "apiVersion", "Service: the object has no name", "add metadata"},
+		{"  - subject: restart\n", "  - apply: |\n      kind: Service\n      apiVersion: v1\n      metadata: {name: x, namespace: other}\n", "kind", "Service other/x: namespace other does not exist at this step", "apply a Namespace before it"},
+		{"selector: {app: web}", "selector: {app: on}", "on}", "app: Kubernetes reads on as true or false", `write "on", with the quotes`},
+		{"selector: {app: web}", "selector: {on: web}", "apiVersion", "Service: Kubernetes reads this differently: a key or value", "put texts in quotes"},
+		// Checks.
+		{`reach: "lb(example):80"`, `reach: "lb(example):88"`, ":88", "reach lb(example):88: example has no port 88/tcp", "its ports: 80/tcp, 53/udp"},
+		{`reach: "lb(example):80"`, `reach: "lb(example):80/udp"`, ":80/udp", "reach lb(example):80/udp: example has no port 80/udp", "its ports"},
+		{`reach: "lb(example):80"`, `reach: "lb(exmaple):80"`, "exmaple", "reach lb(exmaple):80: Service exmaple does not exist at this step", "apply it in a step before; did you mean example? Services: example, kubernetes"},
+		{`reach: "lb(example):80"`, `reach: "ld(example):80"`, "ld", `target "ld(example):80": unknown kind "ld"`, "did you mean lb?"},
+		{`reach: "lb(example):80"`, `reach: "lb example"`, "lb example", `target "lb example" is not understood`, "want kind(name):port"},
+		{`reach: "lb(example):80"`, `reach: "lb():80"`, `"lb()`, `target "lb():80": a name is missing`, ""},
+		{`reach: "lb(example):80"`, `reach: "lb(example)[x]:80"`, "[x]", `[x] is no index of an address`, "want [0] or [1]"},
+		{`reach: "lb(example):80"`, `reach: "lb(example)[1]:80"`, "[1]:80", "there is no address [1]: it has 1 per family", ""},
+		{`reach: "lb(example):80"`, `reach: "lb(example)"`, "\"lb(example)\"", "reach lb(example): the port is missing", "add it: lb(example):80"},
+		{`reach: "lb(example):80"`, `reach: "external(example):80"`, "external", "reach external(example):80: example has none", "add externalIPs"},
+		{"via: cp", "via: worker", "worker, from", "no proxy runs on node worker, so that nobody serves lb(example):80 there", "add proxy: true to it, or choose cp"},
+		{"via: cp", "via: cpp", "cpp", "node cpp does not exist", "did you mean cp?"},
+		{"via: cp, from: [laptop, cp]", "via: cp, from: [cp]", "cp, from", "via has no effect: no client", "leave it out"},
+		{"{ping: node(cp), from: idle}", "{ping: node(cp), via: cp, from: laptop}", "cp, from: laptop}", "via has no effect: node(cp) is reached on its own address", "leave it out"},
+		{"{ping: node(cp), from: idle}", "{ping: node(cp), from: idel}", "idel", "pod idel does not exist", "did you mean idle?"},
+		{"{ping: node(cp), from: idle}", `{ping: "node(cp):80", from: idle}`, ":80\", from: idle", "ping node(cp):80: a ping knows no ports", "leave the port out"},
+		{"{ping: node(cp), from: idle}", `{reach: "node(cp):6443", from: idle}`, `"node(cp):6443"`, "reach node(cp):6443: that is the API server", "write apiserver(cp)"},
+		{"{ping: node(cp), from: idle}", `{reach: "node(cp):99", from: idle}`, `"node(cp):99"`, "reach node(cp):99: nothing listens on port 99 of a node", "for a node port"},
+		{"{ping: node(cp), from: idle}", `{reach: "apiserver(cp):6443", from: idle}`, ":6443", `target "apiserver(cp):6443": apiserver has no port to choose`, "leave :6443 out"},
+		{"{ping: node(cp), from: idle}", `{reach: "pod(web-1):81", from: idle}`, `"pod(web-1):81"`, "reach pod(web-1):81: pod web-1 listens on 8080/tcp, 53/udp", "add the port to its listen"},
+		{"{ping: node(cp), from: idle}", `{reach: "lb(example):80", from: idle}`, "idle}", "idle enters at node worker, where no proxy serves lb(example):80", "add proxy: true"},
+		{"{ping: node(cp), from: idle}", "{from: idle}", "{from", "the check names no target", "write exactly one of reach, refused, ping"},
+		{"{ping: node(cp), from: idle}", "{ping: node(cp), reach: apiserver(cp), from: idle}", "{ping: node(cp), reach", "the check has several targets: ping, reach", "write exactly one"},
+		{"{ping: node(cp), from: idle}", "{ping: node(cp), from: idle, backends: web-1}", "web-1}", "backends say who may answer a reach; this is a ping", "leave backends out"},
+		{"backends: [web-1]", "backends: [idle]", "idle]}", "pod idle listens on nothing", "give it listen"},
+		{"listen: [8080/tcp, 53/udp]", "listen: [8081/tcp, 53/udp]", "web-1]}", "example sends to port 8080/tcp of pod web-1, which listens on 8081/tcp, 53/udp", "add 8080/tcp to its listen"},
+		{"listen: [8080/tcp, 53/udp]", "listen: [8080/tcp], unready: true", "web-1]}", "pod web-1 is not ready", ""},
+		{"labels: {app: web}, ", "labels: {app: wbe}, ", "web-1]}", "pod web-1 is no endpoint of example, which selects app=web", "give it labels: {app: web}"},
+		{`{reach: "clusterip(kubernetes):443", from: web-1}`, `{reach: "clusterip(kubernetes):443", from: cp, backends: web-1}`, "web-1}", "the API server answers, not a pod", "leave backends out"},
+		// Form.
+		{"{name: worker}", "&x {name: worker}", "&", "nodes[1]: anchors, aliases and tags are not part of the format", "write the value out"},
+		{"A story.", "", "", "description has no value", "give it a value"},
+		{"apply: |", `apply: "x"` + "\n  - apply: |", `"x"`, "apply: the manifest is no block of text", "write apply: |"},
+		{"catches: [local-ips-ipv4-only]\n", "---\nname: two\n", "name: two", "a second document begins", "put each scenario into a file of its own"},
+	} {
+		t.Run(test.message, func(t *testing.T) {
+			text := edit(t, test.old, test.new)
+			problems := problemsOf(t, text)
+			if len(problems) != 1 {
+				t.Fatalf("want one problem, got %v", problems)
+			}
+			p := problems[0]
+			if !strings.Contains(p.Message, test.message) || !strings.Contains(p.Suggestion, test.suggestion) {
+				t.Errorf("got\n%v\nwant\n%s\n  %s", p, test.message, test.suggestion)
+			}
+			if at := position(text, p); !strings.HasPrefix(text[at:], test.at) {
+				t.Errorf("the problem is not at %q:\n%v", test.at, p)
+			}
+		})
+	}
+}
+
+// position is the offset of a problem in the text.
+func position(text string, p Problem) int {
+	at := 0
+	for range p.Line - 1 {
+		at += strings.Index(text[at:], "\n") + 1
+	}
+	return at + p.Column - 1
+}
