@@ -96,6 +96,10 @@ var faults = []fault{
 	{id: "svip-prt-has-foreign", do: func(t *testing.T, n *node, f world.Family) {
 		n.add("kube-router-svip-prt", f, lb(f).String()+",udp:1337")
 	}},
+	{id: "node-address-unprotected", name: "an address that no link has", do: func(t *testing.T, n *node, f world.Family) {
+		n.Now.Addrs = slices.DeleteFunc(n.Now.Addrs, func(a netstate.Addr) bool { return a.Prefix.Addr() == nodeAddr(f) })
+		n.remove(t, "kube-router-local-ips", f, nodeAddr(f).String())
+	}, object: func(f world.Family) string { return nodeAddr(f).String() }},
 	{id: "ipvs-service-missing", name: "node port", do: func(t *testing.T, n *node, f world.Family) {
 		n.unserve(t, nodeAddr(f), 31337)
 	}, object: func(world.Family) string { return "Service default/example" }},
@@ -146,6 +150,9 @@ var faults = []fault{
 	{id: "vip-address-missing", do: func(t *testing.T, n *node, f world.Family) {
 		n.Now.Addrs = slices.DeleteFunc(n.Now.Addrs, func(a netstate.Addr) bool { return a.Prefix.Addr() == lb(f) })
 		n.Now.Routes = slices.DeleteFunc(n.Now.Routes, func(r netstate.Route) bool { return r.Dst.Addr() == lb(f) })
+	}},
+	{id: "vip-address-missing", name: "but the route is there", do: func(t *testing.T, n *node, f world.Family) {
+		n.Now.Addrs = slices.DeleteFunc(n.Now.Addrs, func(a netstate.Addr) bool { return a.Prefix.Addr() == lb(f) })
 	}},
 	{id: "vip-address-unjustified", name: "left over", do: func(t *testing.T, n *node, f world.Family) {
 		n.put("kube-dummy-if", netip.PrefixFrom(lb(f).Next(), f.HostBits()), "global")
@@ -241,7 +248,7 @@ func TestEachFaultGivesExactlyItsFinding(t *testing.T) {
 	}
 }
 
-// A node address cannot lose its protection without a gap in local-ips: this fault has two findings.
+// An address of a link cannot lose its protection without a gap in local-ips: this fault has two findings.
 func TestNodeAddressUnprotected(t *testing.T) {
 	for set, families := range clusters {
 		for _, f := range families {
@@ -277,7 +284,7 @@ func ids(found []finding.Finding) []finding.ID {
 }
 
 func TestEveryFindingHasACase(t *testing.T) {
-	have := map[finding.ID]bool{"node-address-unprotected": true}
+	have := map[finding.ID]bool{}
 	for _, f := range faults {
 		have[f.id] = true
 	}
@@ -318,6 +325,49 @@ func TestChecksKeepToWhatTheSubjectKeeps(t *testing.T) {
 		if got := ids(judge(n.View)); !slices.Equal(got, c.want) {
 			t.Errorf("%s: found %v, want %v", name, got, c.want)
 		}
+	}
+}
+
+// A subject that keeps no IPVS table is held to the Services themselves.
+func TestSetsWithoutIPVS(t *testing.T) {
+	n := newNode(both...).withExample()
+	n.Now.IPVS, n.Keeps = nil, invariant.KeepSets
+	if found := judge(n.View); len(found) > 0 {
+		t.Errorf("found%s", print(found))
+	}
+	n.remove(t, "kube-router-svip", world.IPv6, lb(world.IPv6).String())
+	if found := judge(n.View); !slices.Equal(ids(found), []finding.ID{"svip-incomplete"}) {
+		t.Errorf("found%s", print(found))
+	}
+}
+
+// Real proxies differ in whether the node's second family has node ports.
+func TestNodePortsOfTheSecondFamily(t *testing.T) {
+	for keeps, want := range map[invariant.Keep][]finding.ID{
+		invariant.KeepAll: {"ipvs-service-missing"},
+		invariant.KeepAll &^ invariant.KeepNodePortsPerFamily: nil,
+	} {
+		n := newNode(both...).withExample()
+		n.Keeps = keeps
+		n.unserve(t, nodeAddr(world.IPv6), 31337)
+		n.remove(t, "kube-router-svip", world.IPv6, nodeAddr(world.IPv6).String())
+		n.remove(t, "kube-router-svip-prt", world.IPv6, nodeAddr(world.IPv6).String()+",tcp:31337")
+		if found := judge(n.View); !slices.Equal(ids(found), want) {
+			t.Errorf("keeps %b: want %v, found%s", keeps, want, print(found))
+		}
+	}
+}
+
+// A node without an address of one of the cluster's families has nothing of that family.
+func TestNodeOfOneFamilyInADualCluster(t *testing.T) {
+	n := newNode(world.IPv4).withExample()
+	n.Families = both
+	for _, s := range n.Objects.Services {
+		n.clusterIP(s.Name, world.IPv6, addr(world.IPv6, "", "2001:db8:18::99"))
+	}
+	n.service("example").Status.LoadBalancer.Ingress = append(n.service("example").Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: lb(world.IPv6).String()})
+	if found := judge(n.View); len(found) > 0 {
+		t.Errorf("found%s", print(found))
 	}
 }
 

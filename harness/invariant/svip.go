@@ -46,7 +46,7 @@ func judgeSVIP(v View) []finding.Finding {
 }
 
 // judgeServiceSets compares both sets with the IPVS services that come from Services. A Service that IPVS lacks may be in the
-// sets: that IPVS lacks it is said elsewhere.
+// sets: that IPVS lacks it is said elsewhere. A subject that does not keep the IPVS table is held to the Services themselves.
 func (v View) judgeServiceSets(expected oracle.Expectation, f world.Family) []finding.Finding {
 	type members = map[string]string
 	required, allowed := [2]members{{}, {}}, [2]members{{}, {}}
@@ -57,15 +57,15 @@ func (v View) judgeServiceSets(expected oracle.Expectation, f world.Family) []fi
 			}
 		}
 	}
-	present, foreign := keysIn(v.Now), keysIn(v.before())
+	present, foreign, keepsIPVS := keysIn(v.Now), keysIn(v.before()), v.Keeps.Has(KeepIPVS)
 	for _, s := range expected.Services {
 		_, here := present[s.Key]
 		_, others := foreign[s.Key]
 		switch {
 		case s.Family() != f || others:
-		case here || s.Required && !v.Keeps.Has(KeepIPVS):
+		case here || s.Required && !keepsIPVS:
 			put(required, s.Key, s.Why())
-		case s.Required:
+		case s.Required || !keepsIPVS:
 			put(allowed, s.Key, s.Why())
 		}
 	}

@@ -412,6 +412,19 @@ spec: {type: NodePort, clusterIP: 198.18.0.7, externalIPs: [192.0.2.11], ports: 
 `,
 			want: []string{"TCP 192.0.2.10:30080 ->", "TCP 192.0.2.11:30080 ->", "TCP 198.18.0.7:30080 ->"},
 		},
+		"one Service asks twice for one address, once for less": {
+			manifest: `kind: Service
+metadata: {name: a}
+spec: {internalTrafficPolicy: Local, clusterIP: 198.18.0.7, externalIPs: [198.18.0.7], ports: [{port: 80}]}
+---
+kind: EndpointSlice
+metadata: {name: a-1, labels: {kubernetes.io/service-name: a}}
+addressType: IPv4
+ports: [{name: "", port: 8080}]
+endpoints: [{addresses: [198.19.1.20], nodeName: cp, conditions: {ready: false}}]
+`,
+			want: []string{"TCP 198.18.0.7:80 ->"},
+		},
 		"two Services want one address": {
 			manifest: `kind: Service
 metadata: {name: a}
