@@ -98,6 +98,12 @@ var process = []Entry{
 		LookAt:  "The kernel changes of the step: what flips back and forth.",
 	},
 	{
+		ID:      "subject-cut-off",
+		Summary: "The subject no longer hears the API server: what its watches were sent stays unacknowledged.",
+		Meaning: "It reaches the API server through an address that it has itself made unreachable; it cannot learn of the change that would mend it.",
+		LookAt:  "The subject's API path, and the findings about the API server's address.",
+	},
+	{
 		ID:      "subject-ignored-sigterm",
 		Summary: "The subject did not exit in time after SIGTERM.",
 		Meaning: "A rollout kills it in the middle of a write.",

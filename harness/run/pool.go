@@ -53,11 +53,11 @@ func (p *pool) run(ctx context.Context, tasks []task, deliver func(report.Outcom
 
 // execute runs one task on the current worker.
 func (p *pool) execute(ctx context.Context, t task) report.Outcome {
+	worker, err := p.prepare(ctx, &t)
 	start := time.Now()
 	var events []event.Event
-	err := ctx.Err()
 	if err == nil {
-		err = p.attempt(ctx, t, func(e event.Event) {
+		err = worker.Run(ctx, t.job, func(e event.Event) {
 			events = append(events, e)
 			p.tell.event(e)
 		})
@@ -65,17 +65,18 @@ func (p *pool) execute(ctx context.Context, t task) report.Outcome {
 	return report.OutcomeOf(t.info, events, start, time.Since(start), err)
 }
 
-func (p *pool) attempt(ctx context.Context, t task, sink func(event.Event)) error {
+// prepare finds a worker and makes sure that it has the subject's binary.
+func (p *pool) prepare(ctx context.Context, t *task) (*lane.Worker, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	worker, err := p.current(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	file := p.files[t.subject.Binary]
-	if err := worker.Push(ctx, file); err != nil {
-		return err
-	}
 	t.job.Subject.Binary = file.Hash
-	return worker.Run(ctx, t.job, sink)
+	return worker, worker.Push(ctx, file)
 }
 
 // current is the living worker, opened if there is none.

@@ -67,7 +67,7 @@ func (c *caseRun) baseline(ctx context.Context) error {
 	if len(findings) > 0 {
 		return fmt.Errorf("the world is broken before the subject starts: %s", findings[0])
 	}
-	return c.startHolds(ctx)
+	return c.startHolds(ctx, false)
 }
 
 // kubeconfig is the subject's way to the API.

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"proxyproof/harness/finding"
@@ -28,46 +29,66 @@ type patience struct {
 }
 
 // await judges until nothing is found and the system is settled. It gives up when the budget is spent, or when the system has
-// been settled with findings for longer than the subject could be resting; then it returns the last findings. fresh tells which
-// findings are worth waiting for: those that were reported at an earlier step are not.
+// been settled, for longer in all than the subject could be resting, without a change in the kernel or in what is found; then it
+// returns the last findings. fresh tells which findings are worth waiting for: those that were reported at an earlier step are
+// not.
 func await(ctx context.Context, s *settler, p patience, check checks, fresh func([]finding.Finding) []finding.Finding) (awaited, error) {
 	start := time.Now()
 	var result awaited
-	var last string    // fingerprint at the last judgement
-	var rest time.Time // since when settled with findings
+	var last string                  // fingerprint and findings at the last judgement
+	var rested, cutOff time.Duration // settled with these; waiting for the subject to receive
 	for {
 		before := time.Now()
-		settled, fingerprint, err := s.observe(ctx)
+		state, fingerprint, err := s.observe(ctx)
 		result.settling += time.Since(before)
 		if err != nil {
 			return result, err
 		}
-		spent := time.Since(start) > p.budget
-		if !settled && !spent {
-			rest = time.Time{}
+		if state == waiting {
+			cutOff += time.Since(before)
+		} else {
+			cutOff = 0
+		}
+		spent, unreachable := time.Since(start) > p.budget, cutOff > p.rest
+		if state != settled && !spent && !unreachable {
 			continue
 		}
-		if rest.IsZero() || fingerprint != last {
-			rest = time.Now()
-		}
-		last = fingerprint
 		if result.findings, err = check(ctx); err != nil {
 			return result, err
 		}
 		result.rounds++
-		awaiting := fresh(result.findings)
 		switch {
-		case len(awaiting) == 0 && settled:
-			return result, nil
-		case spent:
-			if !settled {
-				result.findings = append(result.findings, unsettled(p.budget))
-			}
-			return result, nil
-		case time.Since(rest) > p.rest:
+		case unreachable:
+			result.findings = append(result.findings, cutOffFinding(p.rest))
+		case spent && state != settled:
+			result.findings = append(result.findings, unsettled(p.budget))
+		}
+		awaiting := fresh(result.findings)
+		if now := fingerprint + keys(awaiting); now != last {
+			last, rested = now, 0
+		}
+		rested += time.Since(before)
+		if len(awaiting) == 0 || spent || rested > p.rest {
 			return result, nil
 		}
 	}
+}
+
+// cutOffFinding is about a subject that cannot hear the API server.
+func cutOffFinding(after time.Duration) finding.Finding {
+	return finding.Finding{
+		ID:       "subject-cut-off",
+		Sentence: fmt.Sprintf("the subject is cut off from the API server: for %v it has not acknowledged what its watches were sent", after.Round(time.Second)),
+	}
+}
+
+// keys identifies findings.
+func keys(findings []finding.Finding) string {
+	var all strings.Builder
+	for _, f := range findings {
+		all.WriteString(f.Key() + "\n")
+	}
+	return all.String()
 }
 
 // unsettled is the finding that the system never came to rest.

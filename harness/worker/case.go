@@ -25,6 +25,7 @@ type caseRun struct {
 	*cluster
 	proxies []*proxy
 	holds   []*hold
+	holding bool // the holds of Services have begun
 	settler *settler
 	patience
 }
@@ -159,8 +160,20 @@ func (c *caseRun) judgeStep(ctx context.Context, expect []scenario.Expect) error
 	if err := c.recordKernel(ctx); err != nil {
 		return err
 	}
+	if err := c.holdServices(ctx); err != nil {
+		return err
+	}
 	c.record.add(event.Event{StepDone: &event.StepDone{Took: time.Since(start), Settled: result.settling, Rounds: result.rounds}})
 	return nil
+}
+
+// holdServices begins the holds of Services once, when the subject has first been judged.
+func (c *caseRun) holdServices(ctx context.Context) error {
+	if c.holding || c.subjectsGone() || len(c.proxies) > 0 && c.proxies[0].process == nil {
+		return nil
+	}
+	c.holding = true
+	return c.startHolds(ctx, true)
 }
 
 // close ends everything that the case began, the youngest first.

@@ -26,6 +26,9 @@ import (
 // controlPort is where the API server listens on the loopback of nodes with a subject: a path that no proxy guards.
 const controlPort uint16 = 16443
 
+// readyzPath is what probes ask the API server for.
+const readyzPath = "/readyz"
+
 // cluster is the simulated cluster of one case: a world, and an API server in it.
 type cluster struct {
 	world   world.World
@@ -77,6 +80,9 @@ func (c *cluster) startAPI(ctx context.Context, job wire.Job, r *record) error {
 	c.api, err = apiserver.New(apiserver.Config{
 		Families: job.Family.Families(), ServiceCIDRs: c.world.Ranges().Services, Seed: job.Seed,
 		Record: func(q apiserver.Request) {
+			if q.Path == readyzPath {
+				return // a probe of ours, which is an event of its own
+			}
 			r.add(event.Event{Time: q.Time, Request: &event.Request{
 				Verb: q.Verb, Path: q.Path, UserAgent: q.UserAgent, Status: q.Status, Took: q.Took,
 			}})
@@ -220,7 +226,7 @@ func (c *cluster) objects() invariant.Objects {
 
 // readyz asks the API server on an address whether it is there, and checks that it is the one.
 func (c *cluster) readyz(a netip.Addr) probe.Request {
-	return probe.Request{TLS: &tls.Config{RootCAs: c.api.CAPool(), ServerName: a.String()}, Path: "/readyz", Status: 200}
+	return probe.Request{TLS: &tls.Config{RootCAs: c.api.CAPool(), ServerName: a.String()}, Path: readyzPath, Status: 200}
 }
 
 // close ends the API server and the world.

@@ -28,9 +28,16 @@ const (
 	holdPatience = 2 * time.Second
 )
 
-// startHolds begins the holds of the scenario whose targets have addresses, once.
-func (c *caseRun) startHolds(ctx context.Context) error {
+// startHolds begins the holds of the scenario: those of Services, which answer only through a subject, or the others.
+func (c *caseRun) startHolds(ctx context.Context, ofServices bool) error {
 	for _, spec := range c.job.Scenario.Hold {
+		parsed, err := scenario.ParseTarget(spec.To)
+		if err != nil {
+			return err
+		}
+		if parsed.Kind.OfService() != ofServices {
+			continue
+		}
 		targets, err := c.resolve(spec.To, spec.Via, spec.Kind == "ping")
 		if err != nil {
 			return err
@@ -93,8 +100,12 @@ func (c *caseRun) judgeHold(h *hold, r probe.HeldResult) {
 	if !r.Broken && r.LongestOutage <= most {
 		return
 	}
+	since := r.OutageAt
+	if r.Broken {
+		since = r.Since
+	}
 	c.record.find(finding.Finding{
-		ID: holdLost, Node: h.target.node, Family: h.target.family().String(),
+		ID: holdLost, Time: since, Node: h.target.node, Family: h.target.family().String(),
 		Object:   fmt.Sprintf("%s from %s", h.target, h.from.Name()),
 		Sentence: fmt.Sprintf("what was held open from %s to %s was lost, while an outage of %v is allowed", h.from.Name(), h.target, most),
 		Evidence: []string{r.String()},

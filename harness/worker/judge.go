@@ -147,18 +147,17 @@ func (c *caseRun) explain(probed []finding.Finding, views []invariant.View) []fi
 }
 
 // look is what the settler compares.
-func (c *caseRun) look(ctx context.Context) (quiet, bool, error) {
-	var q quiet
-	outstanding, err := c.api.Outstanding()
-	if err != nil {
-		return q, false, err
+func (c *caseRun) look(ctx context.Context) (moment, error) {
+	var m moment
+	var err error
+	if m.pending, err = c.api.Outstanding(); err != nil {
+		return m, err
 	}
-	busy := outstanding > 0
 	var prints []string
 	for _, p := range c.proxies {
 		fingerprint, err := p.node.Fingerprint(ctx)
 		if err != nil {
-			return q, false, err
+			return m, err
 		}
 		prints = append(prints, string(fingerprint))
 		if p.process == nil {
@@ -166,13 +165,13 @@ func (c *caseRun) look(ctx context.Context) (quiet, bool, error) {
 		}
 		activity, err := p.process.Activity()
 		if err != nil {
-			return q, false, fmt.Errorf("watch the subject on %s: %w", p.node.Name(), err)
+			return m, fmt.Errorf("watch the subject on %s: %w", p.node.Name(), err)
 		}
-		q.cpu += activity.CPU
-		busy = busy || activity.Busy
+		m.cpu += activity.CPU
+		m.busy = m.busy || activity.Busy
 	}
-	q.fingerprint = strings.Join(prints, " ")
-	return q, busy, nil
+	m.fingerprint = strings.Join(prints, " ")
+	return m, nil
 }
 
 // recordKernel records what changed on each node since it was last recorded.

@@ -16,6 +16,7 @@ type record struct {
 	lock     sync.Mutex
 	seq      int
 	step     int
+	entered  []time.Time // when each step began, by its index
 	findings []finding.Finding
 	known    map[string]bool
 }
@@ -44,11 +45,14 @@ func (r *record) addLocked(e event.Event) {
 func (r *record) enter(step int, phase event.Phase) {
 	r.lock.Lock()
 	defer r.lock.Unlock()
+	for len(r.entered) <= step {
+		r.entered = append(r.entered, time.Now())
+	}
 	r.step = step
 	r.addLocked(event.Event{Phase: &phase})
 }
 
-// find records the findings that are new, with the step and time at which they were first seen.
+// find records the findings that are new, as first seen now, in the present step, unless they say since when they are there.
 func (r *record) find(findings ...finding.Finding) {
 	r.lock.Lock()
 	defer r.lock.Unlock()
@@ -57,10 +61,24 @@ func (r *record) find(findings ...finding.Finding) {
 			continue
 		}
 		r.known[f.Key()] = true
-		f.Step, f.Time = r.step, time.Now()
+		if f.Time.IsZero() {
+			f.Time = time.Now()
+		}
+		f.Step = r.stepAt(f.Time)
 		r.findings = append(r.findings, f)
 		r.addLocked(event.Event{Finding: &f})
 	}
+}
+
+// stepAt is the step during which a moment was.
+func (r *record) stepAt(t time.Time) int {
+	step := 0
+	for i, entered := range r.entered {
+		if !t.Before(entered) {
+			step = i
+		}
+	}
+	return min(step, r.step)
 }
 
 // fresh are those of the findings that were not recorded yet: only they are worth waiting for.

@@ -15,40 +15,56 @@ const (
 	settleCPU = 0.05
 )
 
-// quiet is what is compared at both ends of the window.
-type quiet struct {
+// moment is what is known of the system at one time.
+type moment struct {
 	fingerprint string
-	cpu         time.Duration
+	cpu         time.Duration // that the subjects have used
+	busy        bool          // a subject was at work
+	pending     int           // bytes or events on their way to the subjects
 }
+
+// rest is how quiet a window was.
+type rest int
+
+const (
+	working rest = iota // something went on
+	// waiting: nothing goes on, but the subject has not received everything.
+	waiting
+	settled
+)
 
 // settler watches the subjects of a case.
 type settler struct {
 	window time.Duration
-	// look reads fingerprint and CPU time of all nodes; busy tells that something is going on right now.
-	look func(ctx context.Context) (q quiet, busy bool, err error)
+	look   func(ctx context.Context) (moment, error)
 }
 
-// window waits for one window and tells whether everything was quiet in it, and the fingerprint at its end.
-func (s *settler) observe(ctx context.Context) (settled bool, fingerprint string, err error) {
+// observe waits for one window and tells how quiet it was, and the fingerprint at its end.
+func (s *settler) observe(ctx context.Context) (rest, string, error) {
 	start := time.Now()
-	first, busy, err := s.look(ctx)
+	first, err := s.look(ctx)
 	if err != nil {
-		return false, "", err
+		return working, "", err
 	}
+	last := first
 	for range settleLooks {
 		if err := pause(ctx, s.window/settleLooks); err != nil {
-			return false, "", err
+			return working, "", err
 		}
-		last, nowBusy, err := s.look(ctx)
-		if err != nil {
-			return false, "", err
+		pending := last.pending
+		if last, err = s.look(ctx); err != nil {
+			return working, "", err
 		}
-		used := last.cpu - first.cpu
-		if busy || nowBusy || last.fingerprint != first.fingerprint || float64(used) > settleCPU*float64(time.Since(start))+float64(time.Millisecond) {
-			return false, last.fingerprint, nil
+		used := float64(last.cpu - first.cpu)
+		if first.busy || last.busy || last.fingerprint != first.fingerprint || used > settleCPU*float64(time.Since(start))+float64(time.Millisecond) {
+			return working, last.fingerprint, nil
 		}
+		last.pending = min(pending, last.pending)
 	}
-	return true, first.fingerprint, nil
+	if last.pending > 0 {
+		return waiting, last.fingerprint, nil
+	}
+	return settled, last.fingerprint, nil
 }
 
 // pause is the interval of a poll. It ends early with the context.

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -221,7 +222,9 @@ func (k *Kernel) AddVIP(vip, source netip.Addr) error {
 	if vip.Is6() {
 		address.Flags = unix.IFA_F_NODAD | unix.IFA_F_NOPREFIXROUTE
 	}
-	if err := k.route.AddrReplace(k.dummy, address); err != nil {
+	err := k.route.AddrAdd(k.dummy, address)
+	present := errors.Is(err, unix.EEXIST)
+	if err != nil && !present {
 		return fmt.Errorf("add it to %s: %w", DummyLink, err)
 	}
 	if err := k.route.RouteReplace(k.vipRoute(vip, source)); err != nil {
@@ -230,7 +233,7 @@ func (k *Kernel) AddVIP(vip, source netip.Addr) error {
 	if vip.Is4() {
 		return nil
 	}
-	if err := k.deleteKernelRoute(vip); err != nil {
+	if err := k.deleteKernelRoute(vip, !present); err != nil {
 		return fmt.Errorf("delete the kernel's own route: %w", err)
 	}
 	return nil

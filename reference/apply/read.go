@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -163,18 +164,26 @@ func (k *Kernel) vipRoutes(vip netip.Addr) ([]netlink.Route, error) {
 	return routes, nil
 }
 
-// deleteKernelRoute deletes the local route that the kernel made for an IPv6 address: the one without a preferred source.
-func (k *Kernel) deleteKernelRoute(vip netip.Addr) error {
-	routes, err := k.vipRoutes(vip)
-	if err != nil {
-		return err
-	}
-	for _, r := range routes {
-		if len(r.Src) == 0 || r.Src.Equal(net.IPv6zero) {
-			if err := k.route.RouteDel(&r); err != nil {
-				return err
+// kernelRouteLimit bounds the wait for the route that the kernel makes for a new IPv6 address.
+const kernelRouteLimit = 3 * time.Second
+
+// deleteKernelRoute deletes the local route that the kernel made for an IPv6 address: the one without a preferred source. For a
+// new address the kernel makes it from a work queue, even without duplicate detection, so that it has to be waited for.
+func (k *Kernel) deleteKernelRoute(vip netip.Addr, wait bool) error {
+	deadline := time.Now().Add(kernelRouteLimit)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		routes, err := k.vipRoutes(vip)
+		if err != nil {
+			return err
+		}
+		for _, r := range routes {
+			if len(r.Src) == 0 || r.Src.Equal(net.IPv6zero) {
+				return k.route.RouteDel(&r)
 			}
 		}
+		if !wait || time.Now().After(deadline) {
+			return nil
+		}
+		time.Sleep(pause)
 	}
-	return nil
 }

@@ -1,9 +1,12 @@
 package apiserver
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -25,34 +28,71 @@ func (t tracked) Accept() (net.Conn, error) {
 
 type trackedConn struct {
 	net.Conn
-	server *Server
-	once   sync.Once
+	server  *Server
+	once    sync.Once
+	watches atomic.Int32 // that are open on the connection
 }
 
 func (s *Server) track(c net.Conn) net.Conn {
+	t := &trackedConn{Conn: c, server: s}
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	s.conns[c] = true
-	return &trackedConn{Conn: c, server: s}
+	s.conns[t] = true
+	return t
+}
+
+type connKey struct{}
+
+// withConn lets requests know their connection.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	if session, ok := c.(*tls.Conn); ok {
+		c = session.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// watchOn counts a watch on the connection of a request until the returned function is called.
+func watchOn(ctx context.Context) func() {
+	t, ok := ctx.Value(connKey{}).(*trackedConn)
+	if !ok {
+		return func() {}
+	}
+	t.watches.Add(1)
+	return func() { t.watches.Add(-1) }
+}
+
+// abandon makes every connection end with a reset when it is closed. A connection that was cut by the network would otherwise
+// live on in the kernel, trying to deliver its last bytes, and keep its namespace.
+func (s *Server) abandon() {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	for c := range s.conns {
+		if tcp, ok := c.Conn.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0) // it may be closed already
+		}
+	}
 }
 
 func (t *trackedConn) Close() error {
 	t.once.Do(func() {
 		t.server.lock.Lock()
 		defer t.server.lock.Unlock()
-		delete(t.server.conns, t.Conn)
+		delete(t.server.conns, t)
 	})
 	return t.Conn.Close()
 }
 
 // Outstanding is 0 when every watch has written the newest change of its resource and the kernel says that the peers have
-// acknowledged every byte: SIOCOUTQ counts what was sent and not acknowledged.
+// acknowledged every byte: SIOCOUTQ counts what was sent and not acknowledged. Connections without a watch do not count.
 func (s *Server) Outstanding() (int, error) {
 	total := s.store.unsent()
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	for c := range s.conns {
-		n, err := unacknowledged(c)
+		if c.watches.Load() == 0 {
+			continue
+		}
+		n, err := unacknowledged(c.Conn)
 		if err != nil {
 			return 0, fmt.Errorf("ask the kernel what %s has received: %w", c.RemoteAddr(), err)
 		}

@@ -64,7 +64,7 @@ type Server struct {
 
 	lock    sync.Mutex
 	servers []*http.Server
-	conns   map[net.Conn]bool
+	conns   map[*trackedConn]bool
 	closed  bool
 	serving sync.WaitGroup
 	ctx     context.Context // ends watches
@@ -94,7 +94,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, store: newStore(), alloc: newAllocator(c), authority: authority, conns: map[net.Conn]bool{}}
+	s := &Server{config: c, store: newStore(), alloc: newAllocator(c), authority: authority, conns: map[*trackedConn]bool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cert.authority = authority
 	s.AddNames(netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
@@ -161,6 +161,7 @@ func (s *Server) Serve(name string, l net.Listener) error {
 		TLSConfig:         &tls.Config{GetCertificate: s.cert.get, MinVersion: tls.VersionTLS12},
 		ReadHeaderTimeout: 30 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0), // probes that only connect are no errors
+		ConnContext:       withConn,
 		BaseContext:       func(net.Listener) context.Context { return context.WithValue(s.ctx, listenerKey{}, name) },
 	}
 	s.lock.Lock()
@@ -188,6 +189,7 @@ func (s *Server) Close() error {
 	servers := s.servers
 	s.lock.Unlock()
 	s.cancel()
+	s.abandon()
 	var errs []error
 	for _, server := range servers {
 		errs = append(errs, server.Close())

@@ -32,6 +32,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, t target) {
 		writeStatus(w, r, err)
 		return
 	}
+	defer watchOn(r.Context())()
 	stream.begin()
 	var limit <-chan time.Time
 	if seconds, err := strconv.Atoi(r.URL.Query().Get("timeoutSeconds")); err == nil && seconds > 0 {

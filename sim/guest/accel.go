@@ -23,7 +23,8 @@ const (
 
 func (a Accel) argument() string {
 	if a == TCG {
-		return "tcg,thread=multi"
+		// QEMU's default for translated code is a gigabyte; the working set of a run is far smaller.
+		return "tcg,thread=multi,tb-size=256"
 	}
 	return string(a)
 }
