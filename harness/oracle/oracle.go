@@ -203,13 +203,6 @@ func (e Expectation) Ignores(k Key) bool {
 	return slices.ContainsFunc(e.Unjudged, func(u Unjudged) bool { return slices.Contains(u.Keys, k) })
 }
 
-// IgnoresAddress tells that a key with this address is unjudged.
-func (e Expectation) IgnoresAddress(a netip.Addr) bool {
-	return slices.ContainsFunc(e.Unjudged, func(u Unjudged) bool {
-		return slices.ContainsFunc(u.Keys, func(k Key) bool { return k.Address == a })
-	})
-}
-
 // IgnoresMarks tells that firewall-mark services are unjudged.
 func (e Expectation) IgnoresMarks() bool {
 	return slices.ContainsFunc(e.Unjudged, func(u Unjudged) bool { return u.Marks })
