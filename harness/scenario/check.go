@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -47,7 +46,7 @@ var issueForm = regexp.MustCompile(`^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+#[1-9][0-9]*
 func (c *checker) checkHead() {
 	s := c.scenario
 	c.checkName(&s.Name, "scenario")
-	if strings.TrimSpace(s.Description) == "" {
+	if s.Description == "" {
 		c.report(c.at(&s.Description), "tell in a sentence or two what must hold, and why", "description is empty")
 	}
 	if s.Issue != "" && !issueForm.MatchString(s.Issue) {
@@ -245,14 +244,9 @@ func (c *checker) checkSubject() {
 	}
 }
 
-// phrase reports what ParseTarget or ParseRef found, where it stands.
-func (c *checker) phrase(at spot, err error) {
-	var e *phraseError
-	if errors.As(err, &e) {
-		c.report(c.source.within(at, e.part), e.suggestion, "%s", e.message)
-		return
-	}
-	c.report(at, "", "%v", err)
+// phrase reports which part of a target or reference is wrong, where it stands.
+func (c *checker) phrase(at spot, e *phraseError) {
+	c.report(c.source.within(at, e.part), e.suggestion, "%s", e.message)
 }
 
 // listens tells whether a pod answers on a port.

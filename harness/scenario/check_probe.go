@@ -56,7 +56,7 @@ func (c *checker) checkExpect(e *Expect, now *story) {
 // checkProbe checks target and places of a probe; false if the target means nothing.
 func (c *checker) checkProbe(p probe) (Target, bool) {
 	c.checkFrom(p.from)
-	t, err := ParseTarget(*p.target)
+	t, err := parseTarget(*p.target)
 	if err != nil {
 		c.phrase(c.at(p.target), err)
 		return t, false
@@ -340,7 +340,7 @@ func (c *checker) checkHold(h *Hold) {
 	if h.Kind == HoldPing {
 		p.kind = probePing
 	}
-	t, err := ParseTarget(h.To)
+	t, err := parseTarget(h.To)
 	if err == nil && t.Kind.OfService() && !t.isAPIService() {
 		c.checkFrom(p.from)
 		c.bad(p, "", "hold the API server, a node, a pod or clusterip(kubernetes):443", "a hold begins before the first step, when %s does not exist", serviceRef(t.Namespace, t.Name))

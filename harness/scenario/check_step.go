@@ -116,7 +116,7 @@ func (c *checker) checkDelete(step *Step, now *story) {
 	}
 	for i, written := range step.Delete {
 		at := c.at(&step.Delete[i])
-		ref, err := ParseRef(written)
+		ref, err := parseRef(written)
 		if err != nil {
 			c.phrase(at, err)
 			continue

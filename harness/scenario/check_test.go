@@ -122,7 +122,38 @@ func TestSense(t *testing.T) {
 		{"listen: [8080/tcp, 53/udp]", "listen: [8080/tcp], unready: true", "web-1]}", "pod web-1 is not ready", ""},
 		{"labels: {app: web}, ", "labels: {app: wbe}, ", "web-1]}", "pod web-1 is no endpoint of example, which selects app=web", "give it labels: {app: web}"},
 		{`{reach: "clusterip(kubernetes):443", from: web-1}`, `{reach: "clusterip(kubernetes):443", from: cp, backends: web-1}`, "web-1}", "the API server answers, not a pod", "leave backends out"},
+		{"{name: cp, apiServer: true, ", "{name: cp, ", "- {name: cp", "no node has the API server", "add apiServer: true to one"},
+		{"{app: web}, listen", `{"a b": web}, listen`, `"a b"`, `labels of pod web-1: key "a b": name part`, ""},
+		{"loadBalancer: true, syncPeriod: 5m}", "loadBalancer: true}\n  api: node-adress", "node-adress", `api: unknown API path "node-adress"`, "did you mean node-address? API paths: control, node-address"},
+		{"from: laptop, to", "from: loptap, to", "loptap", "client loptap does not exist", "did you mean laptop?"},
+		{"from: laptop, to", "from: wrker, to", "wrker", "node wrker does not exist", "did you mean worker?"},
+		{"from: laptop, to", "from: elsewhere, to", "elsewhere", "place elsewhere does not exist", "places: cp, worker, web-1, idle, laptop"},
+		{"from: [laptop, idle]", "from: [idle, idle]", "idle], to", "idle comes twice", "remove one"},
+		{`to: "node(cp)[1]", kind: ping`, `to: "pod(web-1):53/udp", kind: tcp`, "tcp, max", "pod(web-1):53/udp speaks udp, not tcp", "leave kind out"},
+		{`to: "node(cp)[1]", kind: ping`, `to: "pod(web-1):8080/tcp", kind: udp`, "udp, max", "pod(web-1):8080/tcp speaks tcp, not udp", "leave kind out"},
+		{"{ping: node(cp), from: idle}", "{ping: node(pc), from: idle}", "pc)", "ping node(pc): node pc does not exist", "did you mean cp?"},
+		{"{ping: node(cp), from: idle}", "{ping: pod(web), from: idle}", "web)", "ping pod(web): pod web does not exist", "did you mean web-1?"},
+		{"{ping: node(cp), from: idle}", "{ping: nodeport(example), from: idle}", "nodeport", "a node port is not pinged, its node is", "write node(…)"},
+		{"{ping: node(cp), from: idle}", `{ping: "node(cp)[2]", from: idle}`, "[2]", "there is no address [2]: it has 2 per family", ""},
+		{"{ping: node(cp), from: idle}", `{reach: "pod(web-1):8080", from: idle, backends: idle}`, "idle}", "only pod web-1 can answer on its own address", "leave backends out"},
+		{"{ping: node(cp), from: idle}", `{reach: "pod(idle):8080", from: cp}`, `"pod(idle):8080"`, "pod idle listens on nothing", "add the port to its listen"},
+		{"{ping: node(cp), from: idle}", `{reach: "lb(example)[256]:80", from: cp}`, "[256]", "[256] is no index", "want [0] or [1]"},
+		{"backends: [web-1]", "backends: [web-1, web-1]", "web-1]}", "pod web-1 comes twice", "remove one"},
+		{apply, "  - delete: []\n", "[]\nexempt", "delete: the list is empty", ""},
+		{apply, "  - {apply: null}\n", "null", "apply has no value", "give it a value"},
 		// Form.
+		{"apiServer: true", "apiServer: 1", "1, proxy", "apiServer: want true or false, got the number 1", ""},
+		{"addresses: 2", "addresses: -99999999999999999999", "-9", "addresses: want a whole number, got", ""},
+		{"{app: web}, listen", "[app], listen", "[app]", "labels: want fields, got a list", "write field: value"},
+		{"clients: [{name: laptop}]", "clients: {name: laptop}", "{name", "clients: want a list, got fields", "write each element on a line of its own"},
+		{"kind: Service\n", "type: Service\n", "apiVersion", `the object lacks the field "kind"`, "kinds: Service"},
+		{"[8080/tcp, 53/udp]", "[[1], 53/udp]", "[1]", "listen[0]: want a text, got a list", ""},
+		{"world:\n", "world:\n  pod: []\n", "pod: []", `unknown field "pod" in the world`, "did you mean pods? fields: nodes, pods, clients"},
+		{"{loadBalancer: true,", "{loadbalancer: true,", "loadbalancer", `unknown field "loadbalancer" in options`, "did you mean loadBalancer?"},
+		{"subject:\n  options", "subject:\n  option: {}\n  options", "option:", `unknown field "option" in subject`, "did you mean options?"},
+		{"name: worker}", "label: {}, name: worker}", "label:", `unknown field "label" in a node`, "fields: name, apiServer, addresses, proxy"},
+		{", maxOutage: 1.5s", "", "{from: [laptop, idle]", `a hold lacks the field "maxOutage"`, "add maxOutage"},
+		{", from: web-1}", "}", "{reach", `a check of expect lacks the field "from"`, "add from"},
 		{"{name: worker}", "&x {name: worker}", "&", "nodes[1]: anchors, aliases and tags are not part of the format", "write the value out"},
 		{"A story.", "", "", "description has no value", "give it a value"},
 		{"apply: |", `apply: "x"` + "\n  - apply: |", `"x"`, "apply: the manifest is no block of text", "write apply: |"},
@@ -142,6 +173,78 @@ func TestSense(t *testing.T) {
 				t.Errorf("the problem is not at %q:\n%v", test.at, p)
 			}
 		})
+	}
+}
+
+// cluster is a scenario without steps: tests append them. Its proxy is not on the API server's node.
+const cluster = `name: example
+description: A story.
+world:
+  nodes: [{name: cp, apiServer: true}, {name: worker, proxy: true}]
+  pods: [{name: web-1, node: worker, labels: {app: web}, listen: [8080], unready: true}]
+  clients: [{name: laptop}]
+`
+
+// service is a step that applies a Service.
+func service(name, spec string) string {
+	return "  - apply: |\n      apiVersion: v1\n      kind: Service\n      metadata: {name: " + name + "}\n      spec: {ports: [{port: 80, targetPort: 8080}], " + spec + "}\n"
+}
+
+// TestStory: what makes sense depends on what happened before. An empty want means that there is no problem.
+func TestStory(t *testing.T) {
+	const start, options = "steps:\n", "subject: {options: {loadBalancer: true}}\n"
+	byStep := "subject: {start: by-step}\n" + start
+	check := func(checks string) string { return "  - expect: [" + checks + "]\n" }
+	for name, test := range map[string]struct{ text, want string }{
+		"nothing happens":         {"steps: []\n", "there are no steps"},
+		"never started":           {byStep + service("a", ""), "start: by-step, but no step starts the subject"},
+		"started":                 {byStep + service("a", "") + "  - subject: start\n" + check(`{reach: "clusterip(a):80", from: laptop}`), ""},
+		"started twice":           {byStep + "  - subject: start\n  - subject: start\n", "write restart, or stop or kill it before"},
+		"reached too early":       {byStep + service("a", "") + check(`{reach: "clusterip(a):80", from: laptop}`) + "  - subject: start\n", "the subject was not started yet"},
+		"still there":             {start + service("a", "") + "  - subject: kill\n" + check(`{reach: "clusterip(a):80", from: laptop}`) + "  - subject: start\n", ""},
+		"restarted while dead":    {start + "  - subject: stop\n  - subject: restart\n", "it cannot restart"},
+		"held before the start":   {"hold: [{from: laptop, to: \"clusterip(kubernetes):443\", maxOutage: 0s}]\n" + byStep + "  - subject: start\n", "with start: by-step nobody serves it"},
+		"held from the start":     {"hold: [{from: laptop, to: \"clusterip(kubernetes):443\", maxOutage: 0s}]\n" + start + "  - subject: stop\n", ""},
+		"applied too late":        {start + check(`{reach: "clusterip(a):80", from: laptop}`) + service("a", ""), "Service a does not exist at this step"},
+		"applied again":           {start + service("a", "") + "  - delete: service/a\n" + service("a", "") + check(`{reach: "clusterip(a):80", from: laptop}`), ""},
+		"type changed":            {options + start + service("a", "type: LoadBalancer") + service("a", "") + check(`{reach: "lb(a):80", from: laptop}`), "a is no LoadBalancer"},
+		"no allocator":            {start + service("a", "type: LoadBalancer") + check(`{ping: lb(a), from: laptop}`), "the subject does not hand out LoadBalancer addresses"},
+		"no node port":            {options + start + service("a", "type: LoadBalancer, allocateLoadBalancerNodePorts: false") + check(`{reach: "nodeport(a):80", from: laptop}`), "a has allocateLoadBalancerNodePorts: false"},
+		"no type":                 {start + service("a", "") + check(`{reach: "nodeport(a):80", from: laptop}`), "a has no node ports"},
+		"node port from anywhere": {start + service("a", "type: NodePort") + check(`{reach: "nodeport(a):80", via: worker, from: [cp, web-1]}`), ""},
+		"node port refuses":       {start + service("a", "type: NodePort") + check(`{refused: "nodeport(a):81", from: cp}`), "a has no port 81/tcp"},
+		"headless":                {start + service("a", "clusterIP: None") + check(`{reach: "clusterip(a):80", from: laptop}`), "a has no cluster address"},
+		"external":                {start + service("a", "externalIPs: [198.51.100.1]") + check(`{reach: "external(a)[0]:80", from: laptop}`), ""},
+		"external index":          {start + service("a", "externalIPs: [198.51.100.1]") + check(`{reach: "external(a)[1]:80", from: laptop}`), "there is no address [1]"},
+		"unready backend":         {start + service("a", "selector: {app: web}") + check(`{reach: "clusterip(a):80", from: laptop, backends: web-1}`), "pod web-1 is not ready"},
+		"unready but published":   {start + service("a", "selector: {app: web}, publishNotReadyAddresses: true") + check(`{reach: "clusterip(a):80", from: laptop, backends: web-1}`), ""},
+		"named target port":       {start + strings.Replace(service("a", "selector: {app: web}, publishNotReadyAddresses: true"), "8080", "http", 1) + check(`{reach: "clusterip(a):80", from: laptop, backends: web-1}`), ""},
+		"target port left out":    {start + strings.Replace(service("a", "selector: {app: web}, publishNotReadyAddresses: true"), ", targetPort: 8080", "", 1) + check(`{reach: "clusterip(a):80", from: laptop, backends: web-1}`), "a sends to port 80/tcp of pod web-1"},
+		"no selector":             {start + service("a", "") + check(`{reach: "clusterip(a):80", from: laptop, backends: web-1}`), ""},
+		"path that is not cut":    {"subject: {api: node-address}\n" + start + "  - subject: restart\n", "api: node-address makes no difference"},
+		"other namespace":         {start + "  - apply: |\n      {apiVersion: v1, kind: Namespace, metadata: {name: other}}\n" + strings.Replace(service("a", ""), "{name: a}", "{name: a, namespace: other}", 1) + check(`{reach: "clusterip(other/a):80", from: laptop}`) + "  - delete: service/other/a\n", ""},
+		"nothing to delete":       {start + "  - delete: service/a\n", "there are no objects"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse("x.yaml", []byte(cluster+test.text))
+			switch {
+			case test.want == "" && err != nil:
+				t.Error(err)
+			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+				t.Errorf("got %v, want %s", err, test.want)
+			case test.want != "" && len(err.(Problems)) != 1:
+				t.Errorf("want one problem, got %v", err)
+			}
+		})
+	}
+}
+
+// TestHints: a kind that cannot be applied has a way that can.
+func TestHints(t *testing.T) {
+	for kind, want := range map[string]string{"Pod": "world: pods", "Node": "world: nodes", "Endpoints": "apply an EndpointSlice", "Ingress": "kinds: Service"} {
+		if got := instead(kind); !strings.Contains(got, want) {
+			t.Errorf("%s: got %s, want %s", kind, got, want)
+		}
 	}
 }
 

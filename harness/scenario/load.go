@@ -70,6 +70,7 @@ func Parse(file string, text []byte) (*Scenario, error) {
 		return nil, err
 	}
 	s.number(d.places)
+	s.Description = strings.TrimSpace(s.Description)
 	c := checker{decoder: d, scenario: s, manifests: manifests}
 	c.check()
 	if err := c.problems.orNil(); err != nil {

@@ -100,11 +100,14 @@ func documents(text string) []document {
 	return list
 }
 
-// document reads one document; nil if it is empty or too broken.
+// document reads one document; nil if it is too broken.
 func (s *source) document(text string, o offset) (*object, Problems) {
 	d := newDecoder(s, "json", o)
 	root := d.parse([]byte(text))
 	if root == nil {
+		if len(d.problems) == 0 {
+			d.report(spot{1 + o.lines, 1 + o.columns, 1}, "remove it", "apply: a document without an object")
+		}
 		return nil, d.problems
 	}
 	k, ok := d.kindOf(root)
@@ -131,12 +134,12 @@ func (s *source) document(text string, o offset) (*object, Problems) {
 // parse is the root of a YAML document; nil if it is empty or a problem was reported.
 func (d *decoder) parse(text []byte) ast.Node {
 	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
-	if syntax, ok := err.(yaml.Error); ok && syntax.GetToken() != nil {
-		d.report(d.spotOfToken(syntax.GetToken()), "", "%s", syntax.GetMessage())
-		return nil
-	}
 	if err != nil {
-		d.report(spot{1 + d.offset.lines, 1 + d.offset.columns, 1}, "", "%v", err)
+		at, message := spot{1 + d.offset.lines, 1 + d.offset.columns, 1}, err.Error()
+		if syntax, ok := err.(yaml.Error); ok && syntax.GetToken() != nil {
+			at, message = d.spotOfToken(syntax.GetToken()), syntax.GetMessage()
+		}
+		d.report(at, "", "%s", message)
 		return nil
 	}
 	var root ast.Node

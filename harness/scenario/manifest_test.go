@@ -56,12 +56,12 @@ func TestManifestPositions(t *testing.T) {
 // TestManifestForm refuses what would be read as something else than it seems.
 func TestManifestForm(t *testing.T) {
 	for step, want := range map[string]string{
-		"  - apply: >\n      kind: Service\n":                                                                  "no block of text",
-		"  - apply: |\n      # nothing\n":                                                                      "holds no object",
-		"  - apply: |\n      - kind: Service\n":                                                                "manifest: want fields, got a list",
-		"  - apply: |\n      kind: Service\n      kind: Service\n      apiVersion: v1\n":                       "duplicate key",
-		"  - apply: |\n      apiVersion: v1\n      kind: Service\n      metadata: {name: 'A b'}\n":             `"A b" is no name`,
-		"  - apply: |\n      apiVersion: v1\n      kind: Namespace\n      metadata: {name: a, namespace: b}\n": "it is in no namespace",
+		"  - apply: >\n      kind: Service\n": "no block of text",
+		"  - apply: |\n      # nothing\n":     "a document without an object", "  - apply: |\n\n      ---\n": "holds no object",
+		"  - apply: |\n      - kind: Service\n":                                                                                                                                 "manifest: want fields, got a list",
+		"  - apply: |\n      kind: Service\n      kind: Service\n      apiVersion: v1\n":                                                                                        "duplicate key",
+		"  - apply: |\n      apiVersion: v1\n      kind: Service\n      metadata: {name: 'A b'}\n":                                                                              `"A b" is no name`,
+		"  - apply: |\n      apiVersion: v1\n      kind: Namespace\n      metadata: {name: a, namespace: b}\n":                                                                  "it is in no namespace",
 		"  - apply: |\n      apiVersion: v1\n      kind: Service\n      metadata: {name: a}\n      ---\n      apiVersion: v1\n      kind: Service\n      metadata: {name: a}\n": "comes twice in one manifest",
 		"  - apply: |\n      apiVersion: v1\n      kind: Service\n      metadata: {name: kubernetes}\n":                                                                         "the API server's own",
 		"  - apply: |\n      apiVersion: v1\n      kind: Service\n      metadata: {name: a, creationTimestamp: today}\n":                                                        "creationTimestamp: parsing time",

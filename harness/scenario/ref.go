@@ -78,6 +78,15 @@ func kindNames() []string {
 
 // ParseRef reads "service/example" or "service/other/example".
 func ParseRef(written string) (Ref, error) {
+	ref, err := parseRef(written)
+	if err != nil {
+		return Ref{}, err
+	}
+	return ref, nil
+}
+
+// parseRef is ParseRef with an error that tells which part is wrong.
+func parseRef(written string) (Ref, *phraseError) {
 	parts := strings.Split(written, "/")
 	k, known := kindWhere(func(k kind) bool { return k.word() == parts[0] })
 	switch {

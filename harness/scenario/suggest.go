@@ -1,15 +1,14 @@
 package scenario
 
-import (
-	"strings"
-)
+import "strings"
 
 // nearest is the known word that is closest to what was written, "" if none is close enough to be meant.
 func nearest(written string, known []string) string {
-	best, bestDistance := "", max(1, len(written)/2)+1
+	best, least := "", len(written)
 	for _, k := range known {
-		if d := distance(strings.ToLower(written), strings.ToLower(k)); d < bestDistance {
-			best, bestDistance = k, d
+		d := distance(strings.ToLower(written), strings.ToLower(k))
+		if d < least && d <= max(1, max(len(written), len(k))/2) {
+			best, least = k, d
 		}
 	}
 	return best

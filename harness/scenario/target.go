@@ -64,6 +64,15 @@ var targetForm = regexp.MustCompile(`^([A-Za-z-]+)\(([^()]*)\)(\[[^\[\]]*\])?(:[
 
 // ParseTarget reads "lb(example):1337", "node(cp)[1]", "clusterip(other/dns):53/udp", "apiserver(cp)".
 func ParseTarget(written string) (Target, error) {
+	t, err := parseTarget(written)
+	if err != nil {
+		return Target{}, err
+	}
+	return t, nil
+}
+
+// parseTarget is ParseTarget with an error that tells which part is wrong.
+func parseTarget(written string) (Target, *phraseError) {
 	m := targetForm.FindStringSubmatch(written)
 	if m == nil {
 		return Target{}, &phraseError{written, fmt.Sprintf("target %q is not understood", written),
