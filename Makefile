@@ -8,7 +8,7 @@ STATIC  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/
 RUN     := $(BIN)/proxyproof run --die-with-parent --junit $(OUT)/junit.xml --events $(OUT)/events.jsonl
 
 # Packages whose tests need a kernel with IPVS; they run as compiled binaries in the VM.
-KERNEL  := sim/netns sim/netstate sim/probe reference/apply
+KERNEL  := sim/netns sim/probe
 
 .PHONY: test-scenarios test build lint unit kernel scenarios clean deps-run deps-test
 
@@ -33,7 +33,8 @@ lint: build ## vet, staticcheck, formatting, and the scenario files
 
 unit: ## unit tests under the race detector
 	@mkdir -p $(OUT)
-	CGO_ENABLED=1 $(GO) test -race ./...
+	CGO_ENABLED=1 $(GO) test -race -v -timeout 4m ./... >$(OUT)/unit.log 2>&1 || { grep -E -A 15 '^ *--- FAIL|^panic|^FAIL|DATA RACE|\[build failed\]' $(OUT)/unit.log; exit 1; }
+	@echo "unit tests: $$(grep -c '^ *--- PASS' $(OUT)/unit.log) passed"
 
 kernel: build ## tests of the packages that need IPVS, on a kernel that has it
 	ci/kernel-tests $(BIN)/proxyproof $(KERNEL)

@@ -75,21 +75,27 @@ func (a laneArgs) config(notice func(string)) lane.Config {
 type runCommand struct {
 	scenarioArgs
 	laneArgs
-	Subject  []string `help:"The proxy under test: reference, reference+DEFECT, reference=BINARY. May be given several times." default:"reference"`
-	Iptables string   `help:"The iptables back end that the subject finds in its PATH." enum:"legacy,nft" default:"legacy"`
-	Focus    []string `help:"Run only cases whose name matches this regular expression."`
-	Skip     []string `help:"Leave out cases whose name matches this regular expression."`
-	Labels   string   `help:"A Ginkgo label filter over family sets, subjects and tags, e.g. 'ipv6 && smoke'."`
-	Seed     uint64   `help:"Decides every choice of an address or port." default:"1"`
-	Parallel int      `help:"Cases at a time; 0 chooses." default:"0"`
-	Times    int      `help:"How often each case is run." default:"1"`
-	Junit    string   `help:"Write a JUnit report to this file." type:"path"`
-	Events   string   `help:"Write every event as a line of JSON to this file." type:"path"`
-	Verbose  bool     `short:"v" help:"Tell what happened in passing cases, too."`
+	Subject       []string `help:"The proxy under test: reference, reference+DEFECT, reference=BINARY. May be given several times." default:"reference"`
+	Iptables      string   `help:"The iptables back end that the subject finds in its PATH." enum:"legacy,nft" default:"legacy"`
+	Focus         []string `help:"Run only cases whose name matches this regular expression."`
+	Skip          []string `help:"Leave out cases whose name matches this regular expression."`
+	Labels        string   `help:"A Ginkgo label filter over family sets, subjects and tags, e.g. 'ipv6 && smoke'."`
+	Seed          uint64   `help:"Decides every choice of an address or port." default:"1"`
+	Parallel      int      `help:"Cases at a time; 0 chooses." default:"0"`
+	Times         int      `help:"How often each case is run." default:"1"`
+	Junit         string   `help:"Write a JUnit report to this file." type:"path"`
+	Events        string   `help:"Write every event as a line of JSON to this file." type:"path"`
+	DieWithParent bool     `help:"End when the parent process does, as make's child should." hidden:""`
+	Verbose       bool     `short:"v" help:"Tell what happened in passing cases, too."`
 }
 
 // Run is the command.
 func (c *runCommand) Run(ctx context.Context) error {
+	if c.DieWithParent {
+		if err := dieWithParent(); err != nil {
+			return err
+		}
+	}
 	scenarios, families, err := c.load()
 	if err != nil {
 		return err

@@ -100,6 +100,3 @@ func (r *record) failed() bool {
 	defer r.lock.Unlock()
 	return len(r.findings) > 0
 }
-
-// note records something worth telling that is no fault.
-func (r *record) note(text string) { r.add(event.Event{Note: &event.Note{Text: text}}) }

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 Old proxies read the legacy Endpoints, and a real API server still keeps them.
+
 package apiserver
 
 import (

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 Old proxies read the legacy Endpoints, and a real API server still keeps them.
+
 // Package apiserver is a Kubernetes API good enough for unmodified clients, old and new: HTTPS, JSON and protobuf, list and watch
 // with everything that informers rely on, status updates, leases; with the defaulting, allocation, validation and endpoint
 // controller of a real cluster. It keeps everything in memory, writes in one order, and decides by a seed.

@@ -48,7 +48,7 @@ func (w *World) bury() error {
 	defer graves.Release(1)
 	var errs []error
 	for _, s := range w.spaces() {
-		errs = append(errs, s.drain())
+		errs = append(errs, s.abortOrphans(), s.drain())
 	}
 	for _, n := range w.nodes {
 		errs = append(errs, n.close())

@@ -3,7 +3,6 @@ package netstate
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -48,74 +47,58 @@ const (
 	ipsetDefaultSize   = 8
 )
 
-// ipsetDump is a set as the kernel lists it. Members that this package cannot spell as ipset(8) does are undecoded.
-type ipsetDump struct {
-	Set
-	undecoded bool
-}
-
-// readSets lists the sets through netlink. A kernel that has no ipsets has none.
-func readSets(c *netlink.Conn) ([]ipsetDump, error) {
-	// struct nfgenmsg: family, version u8, resource id u16.
-	request := attr([]byte{unix.AF_INET, unix.NFNETLINK_V0, 0, 0}, ipsetAttrProtocol, []byte{ipsetProtocol})
+// readSets lists the sets through netlink. What this package cannot spell as ipset(8) does is undecoded.
+func readSets(c *netlink.Conn) ([]Set, error) {
+	request := attr(nfgenmsg(unix.AF_INET), ipsetAttrProtocol, []byte{ipsetProtocol})
 	answers, err := dump(c, unix.NFNL_SUBSYS_IPSET<<8|ipsetCmdList, request)
 	if err != nil {
 		return nil, doing("list ipsets", err)
 	}
 	// A large set comes in several messages, of which only the first has the header.
-	byName := map[string]*ipsetDump{}
-	var order []*ipsetDump
+	byName := map[string]int{}
+	var sets []Set
 	for _, b := range answers {
-		var name, typ string
-		var family byte
-		var header, members []byte
-		for t, v := range attrs(b[4:]) {
-			switch t {
+		var header Set
+		var options, members []byte
+		for typ, v := range attrs(b[nfgenmsgSize:]) {
+			switch typ {
 			case ipsetAttrName:
-				name = text(v)
+				header.Name = text(v)
 			case ipsetAttrType:
-				typ = text(v)
+				header.Type = text(v)
 			case ipsetAttrFamily:
-				family = v[0]
+				header.IPv6 = v[0] == unix.AF_INET6
 			case ipsetAttrData:
-				header = v
+				options = v
 			case ipsetAttrADT:
 				members = v
 			}
 		}
-		set, ok := byName[name]
+		i, ok := byName[header.Name]
 		if !ok {
-			set = &ipsetDump{Set: Set{Name: name, Type: typ, IPv6: family == unix.AF_INET6}}
-			byName[name], order = set, append(order, set)
+			header.Options = setOptions(header.Type, options)
+			i, sets = len(sets), append(sets, header)
+			byName[header.Name] = i
 		}
-		if header != nil {
-			set.Options, ok = setOptions(typ, header)
-			set.undecoded = set.undecoded || !ok
+		for _, v := range attrs(members) {
+			sets[i].Members = append(sets[i].Members, setMember(sets[i].Type, v))
 		}
-		set.addMembers(members)
 	}
-	sets := make([]ipsetDump, len(order))
-	for i, set := range order {
-		slices.Sort(set.Members)
-		sets[i] = *set
+	for i := range sets {
+		slices.Sort(sets[i].Members)
 	}
-	slices.SortFunc(sets, func(a, b ipsetDump) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(sets, func(a, b Set) int { return cmp.Compare(a.Name, b.Name) })
 	return sets, nil
 }
 
-func (s *ipsetDump) addMembers(b []byte) {
-	for _, v := range attrs(b) {
-		member, ok := setMember(s.Type, v)
-		if !ok {
-			// What tells members apart, even though nobody can read it: enough for a fingerprint.
-			s.undecoded, member = true, fmt.Sprintf("undecoded %x", stableMember(v))
-		}
-		s.Members = append(s.Members, member)
-	}
+// undecoded tells whether only ipset(8) can spell the set.
+func (s Set) undecoded() bool {
+	return strings.HasPrefix(s.Options, undecoded) ||
+		slices.ContainsFunc(s.Members, func(m string) bool { return strings.HasPrefix(m, undecoded) })
 }
 
 // setOptions spells the creation options that are not defaults, in the order of `ipset save`.
-func setOptions(typ string, header []byte) (options string, ok bool) {
+func setOptions(typ string, header []byte) string {
 	var words []string
 	add := func(w ...string) { words = append(words, w...) }
 	number := func(name string, v []byte, standard uint32) {
@@ -127,10 +110,9 @@ func setOptions(typ string, header []byte) (options string, ok bool) {
 	for t, v := range attrs(header) {
 		values[t] = v
 	}
-	ok = true
 	if strings.HasPrefix(typ, "bitmap:") {
 		if typ != "bitmap:port" {
-			return "", false
+			return undecoded + typ
 		}
 		add("range", fmt.Sprintf("%d-%d", be16(values[ipsetAttrPort]), be16(values[ipsetAttrPortTo])))
 	}
@@ -167,7 +149,7 @@ func setOptions(typ string, header []byte) (options string, ok bool) {
 	if v := values[ipsetAttrBucketSize]; len(v) == 1 && v[0] != ipsetDefaultBucket {
 		add("bucketsize", strconv.Itoa(int(v[0])))
 	}
-	return strings.Join(words, " "), ok
+	return strings.Join(words, " ")
 }
 
 // savedSet replaces the members of a set by what `ipset save` prints.
@@ -256,16 +238,4 @@ func savedMember(words []string) string {
 		}
 	}
 	return strings.Join(kept, " ")
-}
-
-// ipsetPresent tells whether the kernel has ipsets. Asking over netlink would load the module.
-func ipsetPresent(sock int) (bool, error) {
-	_, err := getsockopt(sock, unix.SOL_IP, soIPSet, setVersionRequest())
-	if errors.Is(err, unix.ENOPROTOOPT) {
-		return false, nil
-	}
-	if err != nil {
-		return false, doing("ask for the version of ipset", err)
-	}
-	return true, nil
 }

@@ -1,7 +1,6 @@
 package netstate
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -28,8 +27,15 @@ const (
 	ipsetFlagNoMatch = 1 << 2
 )
 
-// setMember spells a member as `ipset save` does, without counters and remaining time; ok is false if it cannot.
-func setMember(typ string, b []byte) (member string, ok bool) {
+// setMember spells a member as `ipset save` does, without counters and remaining time, or leaves it undecoded.
+func setMember(typ string, b []byte) string {
+	if member, ok := spellMember(typ, b); ok {
+		return member
+	}
+	return fmt.Sprintf("%s%x", undecoded, stableMember(b))
+}
+
+func spellMember(typ string, b []byte) (member string, ok bool) {
 	values := map[uint16][]byte{}
 	for t, v := range attrs(b) {
 		values[t] = v
@@ -155,17 +161,4 @@ func stableMember(b []byte) []byte {
 		}
 	}
 	return kept
-}
-
-// SO_IP_SET and its requests. Each begins with operation and protocol version, both unsigned.
-const (
-	soIPSet             = 83
-	ipsetOpVersion      = 0x100
-	ipsetOpNameByIndex  = 7
-	ipsetMaxName        = 32
-	ipsetSockoptVersion = 6
-)
-
-func setVersionRequest() []byte {
-	return binary.NativeEndian.AppendUint32(put32(ipsetOpVersion), 0)
 }

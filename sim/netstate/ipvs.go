@@ -84,7 +84,7 @@ func readIPVS(c *netlink.Conn, family uint16) ([]IPVSService, error) {
 				continue
 			}
 			if err != nil {
-				return nil, fmt.Errorf("list destinations of IPVS service %s: %w", serviceName(s), err)
+				return nil, fmt.Errorf("list destinations of IPVS service %s: %w", s.Key(), err)
 			}
 			s.Dests = parseIPVSDests(dests)
 			all = append(all, s)

@@ -88,7 +88,6 @@ func u32(b []byte) uint32   { return binary.NativeEndian.Uint32(b) }
 func be16(b []byte) uint16  { return binary.BigEndian.Uint16(b) }
 func be32(b []byte) uint32  { return binary.BigEndian.Uint32(b) }
 func put32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
-func put16(v uint16) []byte { return binary.NativeEndian.AppendUint16(nil, v) }
 
 // addrOf reads an address of 4 or 16 bytes; any other length is no address.
 func addrOf(b []byte) netip.Addr {
@@ -117,3 +116,8 @@ func doing(what string, err error) error {
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }
+
+// nfgenmsgSize is that of struct nfgenmsg: family, version u8, resource id u16.
+const nfgenmsgSize = 4
+
+func nfgenmsg(family byte) []byte { return []byte{family, unix.NFNETLINK_V0, 0, 0} }

@@ -99,7 +99,7 @@ func startServer(t *testing.T, protocol world.Protocol) uint16 {
 func TestLoopback(t *testing.T) {
 	reset := func(c *net.TCPConn) { _ = c.SetLinger(0) }
 	mute := make(chan struct{})
-	t.Cleanup(func() { close(mute) })
+	defer close(mute) // before the listeners wait for those that they serve
 	for name, c := range map[string]struct {
 		ask  func(context.Context, probe.Aim) probe.Result
 		port uint16
