@@ -25,6 +25,7 @@ const (
 	nftPayloadNetwork   = 1
 	nftPayloadTransport = 2
 
+	nftMetaMark    = 3
 	nftMetaIifName = 6
 	nftMetaOifName = 7
 	nftMetaL4Proto = 16
@@ -213,7 +214,17 @@ func (d *nftDecoder) compare(f nftField, value []byte, inverted bool) {
 		ok = d.compareHeader(f, value, inverted)
 	case f.payload && f.base == nftPayloadTransport && len(value) == 2 && f.mask == nil:
 		ok = d.port(f, portRange(portOption(f), be16(value), be16(value), inverted))
+	case f.payload && f.base == nftPayloadTransport && f.offset == 13 && len(value) == 1 && len(f.mask) == 1:
+		d.ports = append(d.ports, not(inverted)+"--tcp-flags "+tcpFlags(f.mask[0])+" "+tcpFlags(value[0]))
+		ok = d.protoName == "tcp" && (f.mask[0]|value[0])&0xc0 == 0
 	case f.payload:
+	case f.meta == nftMetaMark && len(value) == 4:
+		mask := ^uint32(0)
+		if len(f.mask) == 4 {
+			mask = u32(f.mask)
+		}
+		d.flushPorts()
+		d.words, ok = append(d.words, "-m mark "+not(inverted)+"--mark "+masked(u32(value), mask)), true
 	case f.meta == nftMetaIifName && f.mask == nil:
 		d.in, ok = linkCondition("-i", value, inverted), d.in == ""
 	case f.meta == nftMetaOifName && f.mask == nil:

@@ -341,7 +341,7 @@ func ipvsMatch(b []byte, ipv6 bool) (string, bool) {
 		if !ok {
 			return "", false
 		}
-		add(vaddr, "--vaddr "+prefix.String())
+		add(vaddr, "--vaddr "+hostOrPrefix(prefix))
 	}
 	add(vport, fmt.Sprintf("--vport %d", be16(b[32:])))
 	if mask&dir != 0 {
@@ -351,6 +351,14 @@ func ipvsMatch(b []byte, ipv6 bool) (string, bool) {
 	add(method, "--vmethod "+methods[b[35]&7])
 	add(vportctl, fmt.Sprintf("--vportctl %d", be16(b[36:])))
 	return strings.Join(words, " "), mask&method == 0 || methods[b[35]&7] != ""
+}
+
+// hostOrPrefix leaves out the length of a single address.
+func hostOrPrefix(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
 }
 
 // physdevMatch: struct xt_physdev_info is physindev, its mask, physoutdev, its mask [16], invert, bitmask u8.
