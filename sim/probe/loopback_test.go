@@ -250,7 +250,7 @@ func TestHeldConnectionIsLost(t *testing.T) {
 // TestHeldConnectionStalls has a server that answers a while and then takes everything without a word.
 func TestHeldConnectionStalls(t *testing.T) {
 	silence := make(chan struct{})
-	t.Cleanup(func() { close(silence) })
+	defer close(silence) // before the listener waits for those that it serves
 	port := listen(t, func(c *net.TCPConn) {
 		_, _ = io.WriteString(c, `{"server":"web-1"}`+"\n")
 		_, _ = io.CopyN(c, c, 20)

@@ -52,6 +52,7 @@ func (s *series) send(now time.Time) int {
 
 // decide settles the fate of a request.
 func (s *series) decide(n int, f fate, reason string, now time.Time) {
+	s.settle(now) // its patience may be over
 	i := n - s.first
 	if i < 0 || i >= len(s.requests) || s.requests[i].fate != open {
 		return // a duplicate, or too late
