@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"proxyproof/harness/wire"
 )
@@ -16,7 +19,7 @@ import (
 func (w *Worker) exec(ctx context.Context, command wire.Exec) wire.Done {
 	ctx, cancel := context.WithTimeout(ctx, command.Limit)
 	defer cancel()
-	path, err := w.store.path(command.Binary)
+	path, err := w.materialize(command.Binary)
 	if err != nil {
 		return wire.Done{Exit: -1, Error: err.Error()}
 	}
@@ -40,6 +43,29 @@ func (w *Worker) exec(ctx context.Context, command wire.Exec) wire.Done {
 		return wire.Done{Exit: -1, Error: fmt.Sprintf("run the command: %v", err)}
 	}
 	return wire.Done{}
+}
+
+// scratch is where commands lie as files: a RAM file system that only this worker's mount namespace sees.
+const scratch = "/mnt"
+
+// materialize gives a pushed file a name, which programs that start themselves again need.
+func (w *Worker) materialize(hash string) (string, error) {
+	from, err := w.store.path(hash)
+	if err != nil {
+		return "", err
+	}
+	if err := unix.Mount("proxyproof", scratch, "tmpfs", 0, "mode=755"); err != nil {
+		return "", fmt.Errorf("mount a place for the command: %w", err)
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return "", fmt.Errorf("read the command: %w", err)
+	}
+	path := filepath.Join(scratch, "command")
+	if err := os.WriteFile(path, data, 0o755); err != nil {
+		return "", fmt.Errorf("write the command: %w", err)
+	}
+	return path, nil
 }
 
 // outputStream sends what a command prints to the orchestrator.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"proxyproof/sim/guest/image"
@@ -38,6 +39,9 @@ func live() error {
 		return err
 	}
 	if err := loadModules(); err != nil {
+		return err
+	}
+	if err := raiseLoopback(); err != nil {
 		return err
 	}
 	port, err := openPort()
@@ -104,6 +108,18 @@ func loadModule(path string) error {
 	err = unix.FinitModule(int(file.Fd()), "", 0)
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("load module %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+// raiseLoopback gives programs outside of any world what every machine has.
+func raiseLoopback() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("find the loopback link: %w", err)
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("bring up the loopback link: %w", err)
 	}
 	return nil
 }
