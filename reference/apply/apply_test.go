@@ -1,0 +1,163 @@
+package apply
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"proxyproof/reference/plan"
+)
+
+// journal is a Writer that remembers what was written.
+type journal struct{ lines []string }
+
+func (j *journal) note(format string, args ...any) error {
+	j.lines = append(j.lines, fmt.Sprintf(format, args...))
+	return nil
+}
+
+func (j *journal) Prepare([]plan.Family) error          { return j.note("prepare") }
+func (j *journal) Firewall(f plan.Family, _ bool) error { return j.note("firewall %d", f) }
+func (j *journal) AddVIP(vip, _ netip.Addr) error       { return j.note("+vip %s", vip) }
+func (j *journal) DeleteVIP(vip netip.Addr) error       { return j.note("-vip %s", vip) }
+func (j *journal) DeleteService(s plan.Service) error   { return j.note("-service %s", s) }
+func (j *journal) AddDest(s plan.Service, d plan.Dest) error {
+	return j.note("+dest %s %s", s, d)
+}
+func (j *journal) DeleteDest(s plan.Service, d plan.Dest) error { return j.note("-dest %s %s", s, d) }
+func (j *journal) AddService(s plan.Service, _ plan.Virtual) error {
+	return j.note("+service %s", s)
+}
+func (j *journal) UpdateService(s plan.Service, _ plan.Virtual) error {
+	return j.note("~service %s", s)
+}
+func (j *journal) AddMember(s Set, f plan.Family, m Member) error {
+	return j.note("+%s %s", s.Name(f), m.Address)
+}
+func (j *journal) DeleteMember(s Set, f plan.Family, m Member) error {
+	return j.note("-%s %s", s.Name(f), m.Address)
+}
+
+func empty() Actual {
+	return Actual{
+		Services: map[plan.Service]plan.Virtual{}, VIPs: map[netip.Addr]netip.Addr{}, Members: map[SetKey]map[Member]bool{},
+		Foreign: map[plan.Service]bool{}, Firewall: map[plan.Family]bool{},
+	}
+}
+
+var (
+	nodeIP = netip.MustParseAddr("2001:db8:2::10")
+	vip    = netip.MustParseAddr("2001:db8:18::5")
+	onNode = plan.Service{Address: nodeIP, Port: 30080, Protocol: plan.TCP}
+	onVIP  = plan.Service{Address: vip, Port: 80, Protocol: plan.TCP}
+)
+
+func state(services ...plan.Service) plan.State {
+	s := plan.State{
+		Families: []plan.Family{plan.IPv6}, Services: map[plan.Service]plan.Virtual{},
+		VIPs: map[netip.Addr]netip.Addr{}, LocalIPs: map[netip.Addr]bool{nodeIP: true},
+	}
+	for _, key := range services {
+		s.Services[key] = plan.Virtual{Scheduler: "rr", Dests: map[plan.Dest]bool{{Address: netip.MustParseAddr("2001:db8:19::1"), Port: 8080}: true}}
+		if key.Address == vip {
+			s.VIPs[vip] = nodeIP
+		}
+	}
+	return s
+}
+
+func applier(j *journal, a Actual) *Applier {
+	return New(j, a, slog.New(slog.NewTextHandler(io.Discard, nil)))
+}
+
+// TestNodeIsProtectedFirst: at no moment is the node's address guarded and not exempt.
+func TestNodeIsProtectedFirst(t *testing.T) {
+	j := &journal{}
+	if err := applier(j, empty()).Apply(state(onNode, onVIP)); err != nil {
+		t.Fatal(err)
+	}
+	order := []string{
+		"+inet6:kube-router-local-ips 2001:db8:2::10", "+service [2001:db8:2::10]:30080/tcp", "+inet6:kube-router-svip-prt 2001:db8:2::10",
+		"+inet6:kube-router-svip 2001:db8:2::10", "firewall 6",
+	}
+	last := -1
+	for _, line := range order {
+		i := slices.Index(j.lines, line)
+		if i <= last {
+			t.Fatalf("%q comes too early or not at all in\n%s", line, strings.Join(j.lines, "\n"))
+		}
+		last = i
+	}
+}
+
+func TestSecondSyncWritesNothing(t *testing.T) {
+	j := &journal{}
+	a := applier(j, empty())
+	for range 2 {
+		if err := a.Apply(state(onNode, onVIP)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := slices.Index(j.lines, "prepare"); n != 0 || strings.Count(strings.Join(j.lines, "\n"), "firewall") != 1 {
+		t.Errorf("prepared or wrote the rules more than once:\n%s", strings.Join(j.lines, "\n"))
+	}
+	before := len(j.lines)
+	if err := a.Apply(state(onNode, onVIP)); err != nil || len(j.lines) != before {
+		t.Errorf("err %v, and another sync wrote %v", err, j.lines[before:])
+	}
+}
+
+// TestDeletionIsTheReverse: an address leaves the guard before its service goes.
+func TestDeletionIsTheReverse(t *testing.T) {
+	j := &journal{}
+	a := applier(j, empty())
+	if err := a.Apply(state(onNode, onVIP)); err != nil {
+		t.Fatal(err)
+	}
+	j.lines = nil
+	if err := a.Apply(state(onNode)); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"-vip 2001:db8:18::5", "-inet6:kube-router-svip 2001:db8:18::5", "-inet6:kube-router-svip-prt 2001:db8:18::5", "-service [2001:db8:18::5]:80/tcp",
+	}
+	if !slices.Equal(j.lines, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(j.lines, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestForeignServiceIsLeftAlone: not written, not deleted, in no set.
+func TestForeignServiceIsLeftAlone(t *testing.T) {
+	j := &journal{}
+	actual := empty()
+	actual.Foreign[onNode] = true
+	a := applier(j, actual)
+	for _, s := range []plan.State{state(onNode, onVIP), state()} {
+		if err := a.Apply(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, line := range j.lines {
+		if strings.Contains(line, "30080") || strings.Contains(line, "svip") && strings.Contains(line, nodeIP.String()) {
+			t.Errorf("wrote %q", line)
+		}
+	}
+}
+
+func TestOneEndpointIsOneWrite(t *testing.T) {
+	j := &journal{}
+	a := applier(j, empty())
+	if err := a.Apply(state(onVIP)); err != nil {
+		t.Fatal(err)
+	}
+	j.lines = nil
+	more := state(onVIP)
+	more.Services[onVIP].Dests[plan.Dest{Address: netip.MustParseAddr("2001:db8:19::2"), Port: 8080}] = true
+	if err := a.Apply(more); err != nil || len(j.lines) != 1 {
+		t.Errorf("err %v, wrote %v", err, j.lines)
+	}
+}
