@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // ChangeKind tells what happened to a fact.
@@ -41,7 +42,8 @@ func (c Change) String() string {
 }
 
 // Diff tells what has to happen to a to become b, in the order of Print; nothing if they differ only in traffic. The order of
-// rules in a chain matters: a rule that moved was removed and added.
+// rules in a chain matters: a rule that moved was removed and added. Sysctls that come or go with their link, and are as any
+// link's by default, are not told.
 func Diff(a, b *State) []Change {
 	before, after := index(a), index(b)
 	var changes []Change
@@ -67,11 +69,29 @@ func Diff(a, b *State) []Change {
 			changes = append(changes, Change{Kind: Added, What: key.What, Object: key.Object, Detail: detail})
 		}
 	}
-	changes = append(changes, diffRules(a, b)...)
+	changes = append(slices.DeleteFunc(changes, func(c Change) bool { return ofLink(c, a, b) }), diffRules(a, b)...)
 	slices.SortStableFunc(changes, func(x, y Change) int {
 		return cmp.Or(cmp.Compare(rank(x.What), rank(y.What)), cmp.Compare(group(x), group(y)))
 	})
 	return changes
+}
+
+// ofLink tells whether a change is of a sysctl that came or went with its link and has the default's value.
+func ofLink(c Change, a, b *State) bool {
+	if c.What != WhatSysctl || c.Kind == Changed {
+		return false
+	}
+	s := b
+	if c.Kind == Removed {
+		s = a
+	}
+	words := strings.Split(c.Object, ".") // net.ipv4.conf.LINK.NAME
+	if len(words) != 5 || words[2] != "conf" {
+		return false
+	}
+	words[3] = "default"
+	standard, ok := s.Sysctls[strings.Join(words, ".")]
+	return ok && standard == c.Detail
 }
 
 // group keeps the changes of a set together; those of a chain are in order already.

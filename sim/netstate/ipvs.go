@@ -29,14 +29,20 @@ const (
 	ipvsSvcFlags     = 7
 	ipvsSvcTimeout   = 8
 	ipvsSvcNetmask   = 9
+	ipvsSvcEngine    = 11
 
 	ipvsDestAddr     = 1
 	ipvsDestPort     = 2
 	ipvsDestForward  = 3
 	ipvsDestWeight   = 4
+	ipvsDestUpper    = 5
+	ipvsDestLower    = 6
 	ipvsDestActive   = 7
 	ipvsDestInactive = 8
 	ipvsDestAF       = 11
+	ipvsDestTunType  = 13
+	ipvsDestTunPort  = 14
+	ipvsDestTunFlags = 15
 
 	ipvsFlagPersistent = 1
 	ipvsFlagHashed     = 2
@@ -118,6 +124,8 @@ func parseIPVSService(b []byte) (s IPVSService, key []byte) {
 			s.Timeout = u32(v)
 		case ipvsSvcNetmask:
 			netmask = v
+		case ipvsSvcEngine:
+			s.Engine = text(v)
 		}
 		switch typ {
 		case ipvsSvcAF, ipvsSvcProtocol, ipvsSvcAddr, ipvsSvcPort, ipvsSvcFWMark:
@@ -152,6 +160,11 @@ func parseIPVSDest(b []byte) IPVSDest {
 	var d IPVSDest
 	var address []byte
 	var ipv6 bool
+	var tunnel struct {
+		typ   byte
+		port  uint16
+		flags uint16
+	}
 	for typ, v := range attrs(b) {
 		switch typ {
 		case ipvsDestAF:
@@ -164,6 +177,16 @@ func parseIPVSDest(b []byte) IPVSDest {
 			d.Forward = forwardName(u32(v))
 		case ipvsDestWeight:
 			d.Weight = int(int32(u32(v)))
+		case ipvsDestUpper:
+			d.Upper = u32(v)
+		case ipvsDestLower:
+			d.Lower = u32(v)
+		case ipvsDestTunType:
+			tunnel.typ = v[0]
+		case ipvsDestTunPort:
+			tunnel.port = be16(v)
+		case ipvsDestTunFlags:
+			tunnel.flags = u16(v)
 		case ipvsDestActive:
 			d.ActiveConns = int(u32(v))
 		case ipvsDestInactive:
@@ -171,7 +194,27 @@ func parseIPVSDest(b []byte) IPVSDest {
 		}
 	}
 	d.Address = ipvsAddr(address, ipv6)
+	d.Tunnel = tunnelName(tunnel.typ, tunnel.port, tunnel.flags)
 	return d
+}
+
+// tunnelName is "" for IP in IP, else the encapsulation with its port and what is unusual about it.
+func tunnelName(typ byte, port, flags uint16) string {
+	var name string
+	switch typ {
+	case 0:
+		return ""
+	case 1:
+		name = "gue:" + strconv.Itoa(int(port))
+	case 2:
+		name = "gre"
+	default:
+		name = "type-" + strconv.Itoa(int(typ))
+	}
+	if flags != 0 {
+		name += fmt.Sprintf("/%#x", flags)
+	}
+	return name
 }
 
 // ipvsAddr reads a union nf_inet_addr: 16 bytes, of which IPv4 uses the first four. A firewall-mark service has none.

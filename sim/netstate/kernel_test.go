@@ -153,20 +153,6 @@ func (s *space) reader(b Backend, run Exec) *Reader {
 	return r
 }
 
-func (s *space) read(b Backend) *State {
-	s.t.Helper()
-	r, err := NewReader(Config{NS: s.fd, Backend: b, Exec: s.exec})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer r.Close()
-	state, err := r.Read(s.t.Context())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return state
-}
-
 // noExec refuses to run anything, for what has to be read in process.
 func noExec(_ context.Context, name string, _ ...string) ([]byte, error) {
 	return nil, errors.New("the test does not let " + name + " run")

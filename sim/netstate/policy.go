@@ -89,7 +89,7 @@ func otherCondition(typ uint16, v []byte) string {
 		}
 		return fmt.Sprintf("suppress_prefixlength %d", u32(v))
 	case unix.FRA_IP_PROTO:
-		return fmt.Sprintf("ipproto %d", v[0])
+		return "ipproto " + strings.ToLower(transportName(uint16(v[0])))
 	case unix.FRA_SPORT_RANGE:
 		return fmt.Sprintf("sport %d-%d", u16(v), u16(v[2:]))
 	case unix.FRA_DPORT_RANGE:

@@ -83,7 +83,7 @@ func facts(s *State) []fact {
 	for _, v := range s.IPVS {
 		add(WhatService, v.Key(), v.detail())
 		for _, d := range v.Dests {
-			add(WhatDestination, v.Key()+" -> "+endpoint(d.Address, d.Port), fmt.Sprintf("%s weight %d", d.Forward, d.Weight))
+			add(WhatDestination, v.Key()+" -> "+endpoint(d.Address, d.Port), d.detail())
 		}
 	}
 	for _, set := range s.Sets {
@@ -142,8 +142,19 @@ func (s IPVSService) detail() string {
 	if s.Netmask != host {
 		words += fmt.Sprintf(" netmask %#x", s.Netmask)
 	}
+	if s.Engine != "" {
+		words += " engine " + s.Engine
+	}
 	if flags := s.Flags &^ ipvsFlagPersistent; flags != 0 {
 		words += fmt.Sprintf(" flags %#x", flags)
+	}
+	return words
+}
+
+func (d IPVSDest) detail() string {
+	words := joinWords(d.Forward, d.Tunnel, fmt.Sprintf("weight %d", d.Weight))
+	if d.Upper != 0 || d.Lower != 0 {
+		words += fmt.Sprintf(" threshold %d-%d", d.Lower, d.Upper)
 	}
 	return words
 }
@@ -204,7 +215,7 @@ func (r PolicyRule) detail() string {
 	add(r.IifName != "", "iif %s", r.IifName)
 	add(r.OifName != "", "oif %s", r.OifName)
 	add(r.Other != "", "%s", r.Other)
-	add(r.Action != "lookup", "%s", r.Action)
+	add(r.Action != "lookup" && r.Action != "goto", "%s", r.Action) // where to go is in Other
 	add(r.Action == "lookup", "lookup %s", tableName(r.Table))
 	return strings.Join(words, " ")
 }

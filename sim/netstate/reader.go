@@ -134,11 +134,8 @@ func (r *Reader) Fingerprint(ctx context.Context) (Fingerprint, error) {
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.New()
-	for _, f := range facts(s) {
-		fmt.Fprintf(sum, "%s\x00%s\x00%s\x00", f.What, f.Object, f.Detail)
-	}
-	return Fingerprint(hex.EncodeToString(sum.Sum(nil)[:16])), nil
+	sum := sha256.Sum256([]byte(Print(s)))
+	return Fingerprint(hex.EncodeToString(sum[:16])), nil
 }
 
 // retry repeats a read in which one part did not fit the other, because something was written in between.

@@ -167,7 +167,7 @@ func TestRulesInProcess(t *testing.T) {
 			s.feed(more, commandOf(ipv6, b, "restore"), "--noflush")
 			for _, rules := range optional {
 				if _, err := s.input(t.Context(), rules, commandOf(ipv6, b, "restore"), "--noflush"); err != nil {
-					t.Logf("without %q: %v", rules, err)
+					t.Logf("without %.40q: %.80v", rules, err)
 				}
 			}
 			if b == Legacy && !ipv6 {

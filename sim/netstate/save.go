@@ -10,7 +10,7 @@ import (
 var builtinChains = []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
 
 // ParseSave reads the output of iptables-save or ip6tables-save, of either back end. Counters and comment lines are dropped,
-// tables that are as good as absent are left out (see Table).
+// what is as good as absent is left out (see Table).
 func ParseSave(out string, ipv6 bool) ([]Table, error) {
 	var tables []Table
 	var table *Table // that lines are about; nil outside of one
@@ -132,11 +132,12 @@ func splitArgs(line string) ([]string, error) {
 	return args, nil
 }
 
-// canonicalTables orders tables and chains and leaves out the tables that are as good as absent.
+// canonicalTables orders tables and chains and leaves out what is as good as absent.
 func canonicalTables(tables []Table) []Table {
 	var kept []Table
 	for _, t := range tables {
-		if t.asAbsent() {
+		t.Chains = slices.DeleteFunc(t.Chains, func(c Chain) bool { return c.Policy == "ACCEPT" && c.Rules == nil })
+		if len(t.Chains) == 0 {
 			continue
 		}
 		slices.SortStableFunc(t.Chains, compareChains)
@@ -144,11 +145,6 @@ func canonicalTables(tables []Table) []Table {
 	}
 	slices.SortFunc(kept, compareTables)
 	return kept
-}
-
-// asAbsent tells whether the table has only empty built-in chains of policy ACCEPT.
-func (t Table) asAbsent() bool {
-	return !slices.ContainsFunc(t.Chains, func(c Chain) bool { return c.Policy != "ACCEPT" || len(c.Rules) > 0 })
 }
 
 func compareTables(a, b Table) int {

@@ -92,7 +92,8 @@ type IPVSService struct {
 	// Flags are the kernel's IP_VS_SVC_F_*: 1 persistent, 4 one-packet, 8, 16 and 32 the scheduler's. F_HASHED (2), which
 	// every service that can be seen has, is left out.
 	Flags   uint32     `json:"flags,omitempty"`
-	Netmask uint32     `json:"netmask"` // IPv4: the mask, 0xffffffff for a host; IPv6: the prefix length, 128
+	Netmask uint32     `json:"netmask"`          // IPv4: the mask, 0xffffffff for a host; IPv6: the prefix length, 128
+	Engine  string     `json:"engine,omitempty"` // of persistence: "sip"; "" is by source address
 	Dests   []IPVSDest `json:"dests,omitempty"`
 }
 
@@ -101,7 +102,11 @@ type IPVSDest struct {
 	Address netip.Addr `json:"address"`
 	Port    uint16     `json:"port"`
 	Weight  int        `json:"weight"`
-	Forward string     `json:"forward"` // "Masq", "Tunnel", "Route", "Local"
+	Forward string     `json:"forward"`          // "Masq", "Tunnel", "Route", "Local"
+	Tunnel  string     `json:"tunnel,omitempty"` // encapsulation: "gue:6080", "gre"; "" is IP in IP
+	// Upper and Lower are connection thresholds: at Upper no more, until there are fewer than Lower; 0 is none.
+	Upper uint32 `json:"upper,omitempty"`
+	Lower uint32 `json:"lower,omitempty"`
 	// ActiveConns and InactiveConns are traffic, not configuration: no part of the fingerprint or of a diff.
 	ActiveConns   int `json:"activeConns,omitempty"`
 	InactiveConns int `json:"inactiveConns,omitempty"`
@@ -119,8 +124,8 @@ type Set struct {
 	Members []string `json:"members,omitempty"`
 }
 
-// Table is an iptables table that exists. A built-in table with only empty built-in chains of policy ACCEPT is left out, since
-// whether it exists depends on who looked at it.
+// Table is an iptables table that exists. An empty built-in chain of policy ACCEPT is left out, and so is a table with nothing
+// else: whether they exist depends on the back end and on who looked at them.
 type Table struct {
 	IPv6   bool    `json:"ipv6,omitempty"`
 	Name   string  `json:"name"` // "filter", "nat", "mangle", "raw", "security"

@@ -40,31 +40,35 @@ func (e extension) spellMatch(sets setNames) (words string, ok bool, err error) 
 	return "-m " + name + words, ok, err
 }
 
+// extensionKey tells a layout.
+type extensionKey struct {
+	name     string
+	revision byte
+}
+
+// plainMatches are the matches that need nothing but their data, which has at least size bytes.
+var plainMatches = map[extensionKey]struct {
+	size  int
+	spell func(data []byte, ipv6 bool) (string, bool)
+}{
+	{"comment", 0}:   {256, commentMatch},
+	{"tcp", 0}:       {12, tcpMatch},
+	{"udp", 0}:       {10, udpMatch},
+	{"icmp", 0}:      {4, icmpMatch},
+	{"icmp6", 0}:     {4, icmpMatch},
+	{"conntrack", 3}: {162, conntrackMatch},
+	{"mark", 1}:      {9, markMatch},
+	{"connmark", 1}:  {9, markMatch},
+	{"addrtype", 1}:  {8, addrtypeMatch},
+	{"multiport", 1}: {48, multiportMatch},
+	{"limit", 0}:     {8, limitMatch},
+	{"statistic", 0}: {16, statisticMatch},
+	{"ipvs", 0}:      {40, ipvsMatch},
+	{"physdev", 0}:   {66, physdevMatch},
+}
+
 func (e extension) plainMatch() (words string, ok bool) {
-	type key struct {
-		name     string
-		revision byte
-	}
-	known := map[key]struct {
-		size  int
-		spell func([]byte, bool) (string, bool)
-	}{
-		{"comment", 0}:   {256, commentMatch},
-		{"tcp", 0}:       {12, tcpMatch},
-		{"udp", 0}:       {10, udpMatch},
-		{"icmp", 0}:      {4, icmpMatch},
-		{"icmp6", 0}:     {4, icmpMatch},
-		{"conntrack", 3}: {162, conntrackMatch},
-		{"mark", 1}:      {9, markMatch},
-		{"connmark", 1}:  {9, markMatch},
-		{"addrtype", 1}:  {8, addrtypeMatch},
-		{"multiport", 1}: {48, multiportMatch},
-		{"limit", 0}:     {8, limitMatch},
-		{"statistic", 0}: {16, statisticMatch},
-		{"ipvs", 0}:      {40, ipvsMatch},
-		{"physdev", 0}:   {66, physdevMatch},
-	}
-	m, found := known[key{e.name, e.revision}]
+	m, found := plainMatches[extensionKey{e.name, e.revision}]
 	if !found || len(e.data) < m.size {
 		return "", false
 	}

@@ -6,42 +6,40 @@ import (
 	"strings"
 )
 
+// targets are the targets that can be spelled. Their data has at least size bytes.
+var targets = map[extensionKey]struct {
+	size  int
+	spell func(e extension) (string, bool)
+}{
+	{"REJECT", 0}:     {4, extension.rejectTarget},
+	{"MARK", 2}:       {8, extension.markTarget},
+	{"CONNMARK", 1}:   {13, extension.connmarkTarget},
+	{"CONNMARK", 2}:   {15, extension.connmarkTarget},
+	{"MASQUERADE", 0}: {20, natTarget("")},
+	{"REDIRECT", 0}:   {20, natTarget("")},
+	{"SNAT", 0}:       {20, natTarget("--to-source")},
+	{"SNAT", 1}:       {40, natTarget("--to-source")},
+	{"DNAT", 0}:       {20, natTarget("--to-destination")},
+	{"DNAT", 1}:       {40, natTarget("--to-destination")},
+	{"DNAT", 2}:       {42, natTarget("--to-destination")},
+	{"TCPMSS", 0}:     {2, extension.tcpmssTarget},
+	{"NFLOG", 0}:      {76, extension.nflogTarget},
+	{"TRACE", 0}:      {0, func(extension) (string, bool) { return "", true }},
+}
+
 // spellTarget spells a target that is no verdict as iptables-save does, "-j" included; ok is false if it cannot.
 func (e extension) spellTarget() (words string, ok bool) {
-	type key struct {
-		name     string
-		revision byte
-	}
-	type spelling struct {
-		size  int
-		spell func([]byte) (string, bool)
-	}
-	known := map[key]spelling{
-		{"REJECT", 0}:     {4, e.rejectTarget},
-		{"MARK", 2}:       {8, markTarget},
-		{"CONNMARK", 1}:   {13, e.connmarkTarget},
-		{"CONNMARK", 2}:   {15, e.connmarkTarget},
-		{"MASQUERADE", 0}: {20, e.natTarget("")},
-		{"REDIRECT", 0}:   {20, e.natTarget("")},
-		{"SNAT", 0}:       {20, e.natTarget("--to-source")},
-		{"SNAT", 1}:       {40, e.natTarget("--to-source")},
-		{"DNAT", 0}:       {20, e.natTarget("--to-destination")},
-		{"DNAT", 1}:       {40, e.natTarget("--to-destination")},
-		{"DNAT", 2}:       {42, e.natTarget("--to-destination")},
-		{"TCPMSS", 0}:     {2, tcpmssTarget},
-		{"NFLOG", 0}:      {76, nflogTarget},
-		{"TRACE", 0}:      {0, func([]byte) (string, bool) { return "", true }},
-	}
-	s, found := known[key{e.name, e.revision}]
+	s, found := targets[extensionKey{e.name, e.revision}]
 	if !found || len(e.data) < s.size {
 		return "", false
 	}
-	words, ok = s.spell(e.data)
+	words, ok = s.spell(e)
 	return joinWords("-j "+e.name, words), ok
 }
 
 // rejectTarget: struct ipt_reject_info and ip6t_reject_info are one enum each.
-func (e extension) rejectTarget(b []byte) (string, bool) {
+func (e extension) rejectTarget() (string, bool) {
+	b := e.data
 	names := []string{"icmp-net-unreachable", "icmp-host-unreachable", "icmp-proto-unreachable", "icmp-port-unreachable", "",
 		"icmp-net-prohibited", "icmp-host-prohibited", "tcp-reset", "icmp-admin-prohibited"}
 	if e.ipv6 {
@@ -56,12 +54,14 @@ func (e extension) rejectTarget(b []byte) (string, bool) {
 }
 
 // markTarget: struct xt_mark_tginfo2 is mark, mask u32.
-func markTarget(b []byte) (string, bool) {
+func (e extension) markTarget() (string, bool) {
+	b := e.data
 	return fmt.Sprintf("--set-xmark %#x/%#x", u32(b), u32(b[4:])), true
 }
 
 // connmarkTarget: struct xt_connmark_tginfo1 is ctmark, ctmask, nfmask u32, mode u8; revision 2 shifts, too.
-func (e extension) connmarkTarget(b []byte) (string, bool) {
+func (e extension) connmarkTarget() (string, bool) {
+	b := e.data
 	mode, shifts := b[12], false
 	if e.revision == 2 {
 		mode, shifts = b[14], b[13] != 0
@@ -97,8 +97,9 @@ const (
 
 // natTarget: struct nf_nat_ipv4_multi_range_compat is count, flags u32, low, high u32, ports[2] u16; struct nf_nat_range, which
 // IPv6 and later revisions have, is flags u32, low[16], high[16], ports[2] u16. option "" is a target that chooses addresses.
-func (e extension) natTarget(option string) func([]byte) (string, bool) {
-	return func(b []byte) (string, bool) {
+func natTarget(option string) func(extension) (string, bool) {
+	return func(e extension) (string, bool) {
+		b := e.data
 		var r natRange
 		if e.revision == 0 && !e.ipv6 {
 			if u32(b) != 1 {
@@ -159,7 +160,8 @@ func (r natRange) spell(option string) string {
 }
 
 // tcpmssTarget: struct xt_tcpmss_info is mss u16.
-func tcpmssTarget(b []byte) (string, bool) {
+func (e extension) tcpmssTarget() (string, bool) {
+	b := e.data
 	if u16(b) == 0xffff {
 		return "--clamp-mss-to-pmtu", true
 	}
@@ -167,7 +169,8 @@ func tcpmssTarget(b []byte) (string, bool) {
 }
 
 // nflogTarget: struct xt_nflog_info is len u32, group, threshold, flags, pad u16, prefix[64].
-func nflogTarget(b []byte) (string, bool) {
+func (e extension) nflogTarget() (string, bool) {
+	b := e.data
 	var words []string
 	if prefix := text(b[12:]); prefix != "" {
 		words = append(words, "--nflog-prefix "+quoteArg(prefix))
