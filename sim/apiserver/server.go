@@ -156,7 +156,7 @@ func (s *Server) CAPool() *x509.CertPool {
 	return pool
 }
 
-// Serve answers on a listener until Close. name is that of the listener in recorded requests.
+// Serve answers on a listener until Close, and then returns nil. name is that of the listener in recorded requests.
 func (s *Server) Serve(name string, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s.handler,
@@ -169,7 +169,7 @@ func (s *Server) Serve(name string, l net.Listener) error {
 	s.lock.Lock()
 	if s.closed {
 		s.lock.Unlock()
-		return errors.Join(fmt.Errorf("serve the API on %s: the server is closed", l.Addr()), l.Close())
+		return l.Close()
 	}
 	s.servers = append(s.servers, server)
 	s.serving.Add(1)
