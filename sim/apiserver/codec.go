@@ -11,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
@@ -35,15 +34,23 @@ func served(info runtime.SerializerInfo) bool {
 	return info.MediaType == runtime.ContentTypeJSON || info.MediaType == runtime.ContentTypeProtobuf
 }
 
-// encode writes an object in a representation.
-func encode(info runtime.SerializerInfo, gv schema.GroupVersion, o runtime.Object) ([]byte, error) {
-	return runtime.Encode(scheme.Codecs.EncoderForVersion(info.Serializer, gv), o)
+// encode writes an object in a representation. Objects of the store, which are shared and carry their kind, are only read; the
+// codecs of the scheme would write their kind into them while they encode.
+func encode(info runtime.SerializerInfo, o runtime.Object) ([]byte, error) {
+	if o.GetObjectKind().GroupVersionKind().Empty() {
+		kinds, _, err := scheme.Scheme.ObjectKinds(o)
+		if err != nil {
+			return nil, err
+		}
+		o.GetObjectKind().SetGroupVersionKind(kinds[0])
+	}
+	return runtime.Encode(info.Serializer, o)
 }
 
 // writeObject answers with an object.
-func writeObject(w http.ResponseWriter, r *http.Request, status int, gv schema.GroupVersion, o runtime.Object) {
+func writeObject(w http.ResponseWriter, r *http.Request, status int, o runtime.Object) {
 	info := negotiated(r)
-	data, err := encode(info, gv, o)
+	data, err := encode(info, o)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -56,7 +63,7 @@ func writeObject(w http.ResponseWriter, r *http.Request, status int, gv schema.G
 // writeStatus answers with an error as a real API server words it.
 func writeStatus(w http.ResponseWriter, r *http.Request, err error) {
 	status := statusOf(err)
-	writeObject(w, r, int(status.Code), schema.GroupVersion{Version: "v1"}, &status)
+	writeObject(w, r, int(status.Code), &status)
 }
 
 func statusOf(err error) metav1.Status {

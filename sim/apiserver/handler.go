@@ -94,7 +94,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		writeStatus(w, r, err)
 		return
 	}
-	writeObject(w, r, status, t.resource.gv(), o)
+	writeObject(w, r, status, o)
 }
 
 func (s *Server) get(t target) (runtime.Object, error) {
@@ -296,15 +296,15 @@ func (s *Server) serveMeta(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(`{"major":"1","minor":"37","gitVersion":"v1.37.0-proxyproof","platform":"linux/amd64"}`))
 	case "/api":
-		writeObject(w, r, http.StatusOK, corev1.SchemeGroupVersion, &metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions", APIVersion: "v1"}, Versions: []string{"v1"}})
+		writeObject(w, r, http.StatusOK, &metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions", APIVersion: "v1"}, Versions: []string{"v1"}})
 	case "/apis":
-		writeObject(w, r, http.StatusOK, corev1.SchemeGroupVersion, apiGroups())
+		writeObject(w, r, http.StatusOK, apiGroups())
 	default:
 		list := resourceList(strings.TrimPrefix(path, "/"))
 		if list == nil {
 			return false
 		}
-		writeObject(w, r, http.StatusOK, corev1.SchemeGroupVersion, list)
+		writeObject(w, r, http.StatusOK, list)
 	}
 	return true
 }

@@ -189,7 +189,7 @@ func (w *stream) sendBookmark(version uint64, annotations map[string]string) err
 
 // send writes one event: an object in its representation within an envelope in that of the stream.
 func (w *stream) send(kind watch.EventType, o runtime.Object) error {
-	data, err := encode(w.info, w.target.resource.gv(), o)
+	data, err := encode(w.info, o)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (w *stream) envelope(kind watch.EventType, data []byte) error {
 // fail ends the stream with an error event.
 func (w *stream) fail(err error) {
 	status := statusOf(err)
-	data, encodeErr := encode(w.info, metav1.SchemeGroupVersion.WithKind("Status").GroupVersion(), &status)
+	data, encodeErr := encode(w.info, &status)
 	if encodeErr == nil && w.envelope(watch.Error, data) == nil {
 		_ = w.flush()
 	}
