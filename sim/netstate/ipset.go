@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -48,9 +47,9 @@ const (
 )
 
 // readSets lists the sets through netlink. What this package cannot spell as ipset(8) does is undecoded.
-func readSets(c *netlink.Conn) ([]Set, error) {
+func readSets(c *socket) ([]Set, error) {
 	request := attr(nfgenmsg(unix.AF_INET), ipsetAttrProtocol, []byte{ipsetProtocol})
-	answers, err := dump(c, unix.NFNL_SUBSYS_IPSET<<8|ipsetCmdList, request)
+	answers, err := c.dump(unix.NFNL_SUBSYS_IPSET<<8|ipsetCmdList, request)
 	if err != nil {
 		return nil, doing("list ipsets", err)
 	}
@@ -106,10 +105,7 @@ func setOptions(typ string, header []byte) string {
 			add(name, strconv.FormatUint(uint64(n), 10))
 		}
 	}
-	values := map[uint16][]byte{}
-	for t, v := range attrs(header) {
-		values[t] = v
-	}
+	values := valuesOf(header)
 	if strings.HasPrefix(typ, "bitmap:") {
 		if typ != "bitmap:port" {
 			return undecoded + typ

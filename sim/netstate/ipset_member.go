@@ -27,6 +27,19 @@ const (
 	ipsetFlagNoMatch = 1 << 2
 )
 
+// attrValues are attributes by type.
+type attrValues [32][]byte
+
+func valuesOf(b []byte) *attrValues {
+	var values attrValues
+	for typ, v := range attrs(b) {
+		if int(typ) < len(values) {
+			values[typ] = v
+		}
+	}
+	return &values
+}
+
 // setMember spells a member as `ipset save` does, without counters and remaining time, or leaves it undecoded.
 func setMember(typ string, b []byte) string {
 	if member, ok := spellMember(typ, b); ok {
@@ -36,10 +49,7 @@ func setMember(typ string, b []byte) string {
 }
 
 func spellMember(typ string, b []byte) (member string, ok bool) {
-	values := map[uint16][]byte{}
-	for t, v := range attrs(b) {
-		values[t] = v
-	}
+	values := valuesOf(b)
 	kind, dims, _ := strings.Cut(typ, ":")
 	var parts []string
 	switch {
@@ -66,7 +76,7 @@ func spellMember(typ string, b []byte) (member string, ok bool) {
 }
 
 // hashParts spells the dimensions of a hash type: "ip", "net", "port", or "mark", of which the second address has attributes of its own.
-func hashParts(dims []string, values map[uint16][]byte) ([]string, bool) {
+func hashParts(dims []string, values *attrValues) ([]string, bool) {
 	var parts []string
 	addrs := 0
 	for _, dim := range dims {
@@ -122,7 +132,7 @@ func setProtocol(p byte) (string, bool) {
 }
 
 // skbInfo spells what a member does to packets.
-func skbInfo(values map[uint16][]byte) []string {
+func skbInfo(values *attrValues) []string {
 	var words []string
 	if v := values[ipsetAttrSkbMark]; len(v) == 8 {
 		mark, mask := be32(v), be32(v[4:])

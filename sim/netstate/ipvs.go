@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -49,20 +48,17 @@ const (
 )
 
 // ipvsFamily asks for the number of the generic netlink family, which is the same in all namespaces; 0 if the kernel has none.
-func ipvsFamily(c *netlink.Conn) (uint16, error) {
+func ipvsFamily(c *socket) (uint16, error) {
 	request := attr([]byte{unix.CTRL_CMD_GETFAMILY, 1, 0, 0}, unix.CTRL_ATTR_FAMILY_NAME, []byte("IPVS\x00"))
-	answers, err := c.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.GENL_ID_CTRL, Flags: netlink.Request},
-		Data:   request,
-	})
+	answers, _, err := c.request(unix.GENL_ID_CTRL, 0, request)
 	if errors.Is(err, unix.ENOENT) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, doing("look up the netlink family of IPVS", err)
 	}
-	for _, m := range answers {
-		for typ, v := range attrs(m.Data[unix.GENL_HDRLEN:]) {
+	for _, b := range answers {
+		for typ, v := range attrs(b[unix.GENL_HDRLEN:]) {
 			if typ == unix.CTRL_ATTR_FAMILY_ID {
 				return u16(v), nil
 			}
@@ -72,29 +68,30 @@ func ipvsFamily(c *netlink.Conn) (uint16, error) {
 }
 
 // readIPVS returns the virtual services with their destinations.
-func readIPVS(c *netlink.Conn, family uint16) ([]IPVSService, error) {
-	answers, err := dump(c, family, []byte{ipvsCmdGetService, 1, 0, 0})
+func readIPVS(c *socket, family uint16) ([]IPVSService, error) {
+	answers, err := c.dump(family, []byte{ipvsCmdGetService, 1, 0, 0})
 	if err != nil {
 		return nil, doing("list IPVS services", err)
 	}
 	var all []IPVSService
+	var keys [][]byte
 	for _, b := range answers {
 		for typ, v := range attrs(b[unix.GENL_HDRLEN:]) {
-			if typ != ipvsCmdAttrService {
-				continue
+			if typ == ipvsCmdAttrService {
+				s, key := parseIPVSService(v)
+				all, keys = append(all, s), append(keys, key)
 			}
-			s, key := parseIPVSService(v)
-			request := attr([]byte{ipvsCmdGetDest, 1, 0, 0}, ipvsCmdAttrService|netlink.Nested, key)
-			dests, err := dump(c, family, request)
-			if errors.Is(err, unix.ESRCH) { // deleted since it was listed
-				continue
-			}
-			if err != nil {
-				return nil, fmt.Errorf("list destinations of IPVS service %s: %w", s.Key(), err)
-			}
-			s.Dests = parseIPVSDests(dests)
-			all = append(all, s)
 		}
+	}
+	for i, key := range keys {
+		answers, err := c.dump(family, attr([]byte{ipvsCmdGetDest, 1, 0, 0}, ipvsCmdAttrService|unix.NLA_F_NESTED, key))
+		if errors.Is(err, unix.ESRCH) { // deleted since it was listed
+			err = errInterrupted
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list destinations of IPVS service %s: %w", all[i].Key(), err)
+		}
+		all[i].Dests = parseIPVSDests(answers)
 	}
 	slices.SortFunc(all, compareIPVS)
 	return all, nil

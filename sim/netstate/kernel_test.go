@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,18 +43,20 @@ func newSpace(t *testing.T) *space {
 	})
 	need(t, err == nil, fmt.Sprintf("make a network namespace: %v", err))
 	t.Cleanup(func() { unix.Close(s.fd) })
-	c, err := dial(unix.NETLINK_GENERIC, s.fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	family, err := ipvsFamily(c)
-	need(t, family != 0, fmt.Sprintf("the kernel has no IPVS: %v", err))
-	_, err = c.Execute(netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(family), Flags: netlink.Request | netlink.Dump},
-		Data:   []byte{ipvsCmdGetService, 1, 0, 0},
+	var family uint16
+	err = onThread(s.fd, func() error {
+		c, err := openSocket(unix.NETLINK_GENERIC)
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		if family, err = ipvsFamily(c); family == 0 || err != nil {
+			return err
+		}
+		_, err = readIPVS(c, family)
+		return err
 	})
-	need(t, err == nil, fmt.Sprintf("list IPVS services: %v", err))
+	need(t, family != 0 && err == nil, fmt.Sprintf("the kernel has no IPVS for this process: %v", err))
 	for _, tool := range []string{"ip", "ipset", "ipvsadm", "iptables-legacy-save", "iptables-nft-save"} {
 		_, err := exec.LookPath(tool)
 		need(t, err == nil, "the tests need "+tool)

@@ -1,6 +1,7 @@
 package netstate
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,9 +34,27 @@ type legacyTableInfo struct {
 	size      int       // of all entries
 }
 
-// legacyTables reads the tables of a family. It must run on a thread in the namespace. Only tables that exist are asked for:
-// asking for another one would make it.
-func legacyTables(sock int, ipv6 bool, sets setNames) ([]Table, error) {
+// legacyTables keeps what was read last, since taking a table apart costs more than comparing it.
+type legacyTables struct {
+	last map[legacyKey]legacyRead
+}
+
+type legacyKey struct {
+	ipv6 bool
+	name string
+}
+
+// legacyRead is a table as it was read and what came of it. The names of sets are not in the entries.
+type legacyRead struct {
+	info    legacyTableInfo
+	entries []byte
+	sets    map[uint16]string
+	table   Table
+}
+
+// family reads the tables of a family. It must run on a thread in the namespace. Only tables that exist are asked for: asking
+// for another one would make it.
+func (l *legacyTables) family(sock int, ipv6 bool, sets setNames) ([]Table, error) {
 	file := "/proc/thread-self/net/ip_tables_names"
 	if ipv6 {
 		file = "/proc/thread-self/net/ip6_tables_names"
@@ -49,18 +68,51 @@ func legacyTables(sock int, ipv6 bool, sets setNames) ([]Table, error) {
 	}
 	var tables []Table
 	for _, name := range strings.Fields(string(list)) {
-		info, entries, err := legacyTable(sock, ipv6, name)
-		if err != nil {
-			return nil, fmt.Errorf("read %s table %s: %w", familyName(ipv6), name, err)
-		}
-		d := legacyDecoder{info: info, entries: entries, ipv6: ipv6, sets: sets}
-		t, err := d.table(name)
+		t, err := l.table(sock, ipv6, name, sets)
 		if err != nil {
 			return nil, fmt.Errorf("read %s table %s: %w", familyName(ipv6), name, err)
 		}
 		tables = append(tables, t)
 	}
 	return canonicalTables(tables), nil
+}
+
+func (l *legacyTables) table(sock int, ipv6 bool, name string, sets setNames) (Table, error) {
+	info, entries, err := legacyTable(sock, ipv6, name)
+	if err != nil {
+		return Table{}, err
+	}
+	d := legacyDecoder{info: info, ipv6: ipv6, used: map[uint16]string{}, sets: sets}
+	if err := d.split(entries); err != nil {
+		return Table{}, err
+	}
+	key := legacyKey{ipv6, name}
+	if last, ok := l.last[key]; ok && last.info == info && bytes.Equal(last.entries, entries) {
+		same, err := sameNames(last.sets, sets)
+		if err != nil || same {
+			return last.table, err
+		}
+	}
+	t, err := d.table(name)
+	if err != nil {
+		return Table{}, err
+	}
+	if l.last == nil {
+		l.last = map[legacyKey]legacyRead{}
+	}
+	l.last[key] = legacyRead{info, entries, d.used, t}
+	return t, nil
+}
+
+// sameNames tells whether sets are still called so: without references they may have been replaced.
+func sameNames(names map[uint16]string, sets setNames) (bool, error) {
+	for index, name := range names {
+		now, err := sets(index)
+		if err != nil || now != name {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func legacyTable(sock int, ipv6 bool, name string) (legacyTableInfo, []byte, error) {
@@ -99,18 +151,25 @@ func legacyTable(sock int, ipv6 bool, name string) (legacyTableInfo, []byte, err
 // legacyDecoder takes a table apart.
 type legacyDecoder struct {
 	info    legacyTableInfo
-	entries []byte
 	ipv6    bool
+	entries []legacyEntry
 	sets    setNames
+	used    map[uint16]string // sets that rules refer to
+}
+
+// setName looks a set up and remembers it.
+func (d *legacyDecoder) setName(index uint16) (string, error) {
+	name, err := d.sets(index)
+	d.used[index] = name
+	return name, err
 }
 
 // legacyEntry is one entry. Its bytes end where the next one begins.
 type legacyEntry struct {
-	offset  int
-	bytes   []byte
-	matches []extension
-	target  extension
-	layout  *entryLayout
+	offset int
+	bytes  []byte // without counters and the kernel's scratch field
+	layout *entryLayout
+	target extension
 }
 
 // entryLayout is where an entry keeps what matters here.
@@ -136,10 +195,7 @@ var (
 // table splits the entries into chains. Those of a built-in chain end with its policy. A user-defined chain begins with an
 // ERROR target that holds its name and ends with a RETURN that no one wrote. The table ends with an ERROR of its own.
 func (d *legacyDecoder) table(name string) (Table, error) {
-	entries, err := d.split()
-	if err != nil {
-		return Table{}, err
-	}
+	entries := d.entries
 	t := Table{IPv6: d.ipv6, Name: name}
 	heads := map[int]string{} // offset of the first rule -> user-defined chain
 	for i, e := range entries[:max(0, len(entries)-1)] {
@@ -164,11 +220,11 @@ func (d *legacyDecoder) table(name string) (Table, error) {
 		case chain == nil:
 			return Table{}, fmt.Errorf("an entry at %d is in no chain", e.offset)
 		case d.isPolicy(e.offset):
-			chain.Policy, err = policyName(e.verdict())
+			policy, err := policyName(e.verdict())
 			if err != nil {
 				return Table{}, err
 			}
-			chain = nil
+			chain.Policy, chain = policy, nil
 			continue
 		case last: // the RETURN that no one wrote
 			continue
@@ -207,36 +263,42 @@ func policyName(verdict int32) (string, error) {
 	return "", fmt.Errorf("a built-in chain has the policy %d", verdict)
 }
 
-func (d *legacyDecoder) split() ([]legacyEntry, error) {
+// split finds the entries and clears in them what traffic and the kernel's own work change.
+func (d *legacyDecoder) split(blob []byte) error {
 	l := &entryIPv4
 	if d.ipv6 {
 		l = &entryIPv6
 	}
-	var all []legacyEntry
-	for offset := 0; offset < len(d.entries); {
-		b := d.entries[offset:]
+	for offset := 0; offset < len(blob); {
+		b := blob[offset:]
 		if len(b) < l.size {
-			return nil, fmt.Errorf("the entry at %d is cut off", offset)
+			return fmt.Errorf("the entry at %d is cut off", offset)
 		}
 		target, next := int(u16(b[l.targetOffset:])), int(u16(b[l.nextOffset:]))
 		if target < l.size || next < target+extensionHead || next > len(b) {
-			return nil, fmt.Errorf("the entry at %d has no sensible size", offset)
+			return fmt.Errorf("the entry at %d has no sensible size", offset)
 		}
-		e := legacyEntry{offset: offset, bytes: b[:next], layout: l}
-		for rest := b[l.size:target]; len(rest) > 0; {
-			size := 0
-			if len(rest) >= extensionHead {
-				size = int(u16(rest))
-			}
-			if size < extensionHead || size > len(rest) {
-				return nil, fmt.Errorf("a match of the entry at %d has no sensible size", offset)
-			}
-			e.matches = append(e.matches, legacyExtension(rest[:size], d.ipv6))
-			rest = rest[size:]
-		}
-		e.target = legacyExtension(b[target:next], d.ipv6)
-		all = append(all, e)
+		clear(b[l.comeFrom : l.comeFrom+4])
+		clear(b[l.counters:l.size])
+		d.entries = append(d.entries, legacyEntry{offset, b[:next], l, legacyExtension(b[target:next], d.ipv6)})
 		offset += next
+	}
+	return nil
+}
+
+// matches are between the entry's head and its target.
+func (e legacyEntry) matches() ([]extension, error) {
+	var all []extension
+	for rest := e.bytes[e.layout.size:u16(e.bytes[e.layout.targetOffset:])]; len(rest) > 0; {
+		size := 0
+		if len(rest) >= extensionHead {
+			size = int(u16(rest))
+		}
+		if size < extensionHead || size > len(rest) {
+			return nil, fmt.Errorf("a match of the entry at %d has no sensible size", e.offset)
+		}
+		all = append(all, legacyExtension(rest[:size], e.target.ipv6))
+		rest = rest[size:]
 	}
 	return all, nil
 }
@@ -251,8 +313,12 @@ func (e legacyEntry) verdict() int32 { return int32(u32(e.target.data)) }
 // rule spells an entry. heads are the user-defined chains by the offset of their first rule.
 func (d *legacyDecoder) rule(e legacyEntry, heads map[int]string) (Rule, error) {
 	words, known := []string{e.header()}, e.headerHandled()
-	for _, m := range e.matches {
-		w, ok, err := m.spellMatch(d.sets)
+	matches, err := e.matches()
+	if err != nil {
+		return Rule{}, err
+	}
+	for _, m := range matches {
+		w, ok, err := m.spellMatch(d.setName)
 		if err != nil {
 			return Rule{}, err
 		}
@@ -265,8 +331,6 @@ func (d *legacyDecoder) rule(e legacyEntry, heads map[int]string) (Rule, error) 
 		return newRule(spec)
 	}
 	content := slices.Clone(e.bytes)
-	clear(content[e.layout.comeFrom : e.layout.comeFrom+4])
-	clear(content[e.layout.counters:e.layout.size])
 	if jumps { // the offset of a chain depends on the rules before it; its name, in spec, does not
 		clear(content[int(u16(content[e.layout.targetOffset:]))+extensionHead:])
 	}

@@ -5,13 +5,12 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // readLinks returns the links and their names by index.
-func readLinks(c *netlink.Conn) ([]Link, map[int]string, error) {
-	answers, err := dump(c, unix.RTM_GETLINK, make([]byte, unix.SizeofIfInfomsg))
+func readLinks(c *socket) ([]Link, map[int]string, error) {
+	answers, err := c.dump(unix.RTM_GETLINK, make([]byte, unix.SizeofIfInfomsg))
 	if err != nil {
 		return nil, nil, doing("list links", err)
 	}
@@ -43,8 +42,8 @@ func readLinks(c *netlink.Conn) ([]Link, map[int]string, error) {
 }
 
 // readAddrs returns the addresses of both families.
-func readAddrs(c *netlink.Conn, links map[int]string) ([]Addr, error) {
-	answers, err := dump(c, unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg))
+func readAddrs(c *socket, links map[int]string) ([]Addr, error) {
+	answers, err := c.dump(unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg))
 	if err != nil {
 		return nil, doing("list addresses", err)
 	}

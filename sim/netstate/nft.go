@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,7 +30,7 @@ var iptablesTables = []string{"filter", "nat", "mangle", "raw", "security"}
 
 // nftTables keeps what was read last, since the kernel counts the generations of a namespace's rule set.
 type nftTables struct {
-	sock   *netlink.Conn
+	sock   *socket
 	read   bool
 	gen    uint32
 	tables []Table
@@ -68,15 +67,12 @@ func (n *nftTables) all(sets setNames) ([]Table, error) {
 }
 
 func (n *nftTables) generation() (uint32, error) {
-	answers, err := n.sock.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | nftMsgGetGen, Flags: netlink.Request},
-		Data:   nfgenmsg(unix.AF_UNSPEC),
-	})
+	answers, _, err := n.sock.request(unix.NFNL_SUBSYS_NFTABLES<<8|nftMsgGetGen, 0, nfgenmsg(unix.AF_UNSPEC))
 	if err != nil {
 		return 0, doing("ask for the generation of the nf_tables rule set", err)
 	}
-	for _, m := range answers {
-		for typ, v := range attrs(m.Data[nfgenmsgSize:]) {
+	for _, b := range answers {
+		for typ, v := range attrs(b[nfgenmsgSize:]) {
 			if typ == nftaGenID {
 				return be32(v), nil
 			}
@@ -129,7 +125,7 @@ func (n *nftTables) list(message uint16, ipv6 bool) ([][]byte, error) {
 	if ipv6 {
 		family = unix.AF_INET6
 	}
-	answers, err := dump(n.sock, unix.NFNL_SUBSYS_NFTABLES<<8|message, nfgenmsg(family))
+	answers, err := n.sock.dump(unix.NFNL_SUBSYS_NFTABLES<<8|message, nfgenmsg(family))
 	if err != nil {
 		return nil, doing("list "+familyName(ipv6)+" nf_tables objects", err)
 	}

@@ -35,7 +35,7 @@ const (
 type nftExpr struct {
 	name  string
 	raw   []byte
-	attrs map[uint16][]byte
+	attrs *attrValues
 }
 
 func (e nftExpr) number(attr uint16) uint32 {
@@ -61,16 +61,13 @@ func nftExprs(b []byte) []nftExpr {
 		if typ != nftaListElem {
 			continue
 		}
-		e := nftExpr{attrs: map[uint16][]byte{}}
+		e := nftExpr{attrs: &attrValues{}}
 		for typ, v := range attrs(v) {
 			switch typ {
 			case nftaExprName:
 				e.name = text(v)
 			case nftaExprData:
-				e.raw = v
-				for typ, v := range attrs(v) {
-					e.attrs[typ] = v
-				}
+				e.raw, e.attrs = v, valuesOf(v)
 			}
 		}
 		all = append(all, e)

@@ -8,17 +8,16 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // readRules returns the policy rules of both families.
-func readRules(c *netlink.Conn) ([]PolicyRule, error) {
+func readRules(c *socket) ([]PolicyRule, error) {
 	var all []PolicyRule
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		request := make([]byte, unix.SizeofRtMsg)
 		request[0] = family
-		answers, err := dump(c, unix.RTM_GETRULE, request)
+		answers, err := c.dump(unix.RTM_GETRULE, request)
 		if err != nil {
 			return nil, doing("list "+familyName(family == unix.AF_INET6)+" policy rules", err)
 		}

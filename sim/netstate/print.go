@@ -119,7 +119,7 @@ func endpoint[P uint16 | int](a fmt.Stringer, port P) string {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	return fmt.Sprintf("%s:%d", host, port)
+	return host + ":" + strconv.Itoa(int(port))
 }
 
 // Key names a service: "TCP 192.0.2.1:80", "UDP [2001:db8::1]:53", or "fwmark 7 inet6".
@@ -152,7 +152,7 @@ func (s IPVSService) detail() string {
 }
 
 func (d IPVSDest) detail() string {
-	words := joinWords(d.Forward, d.Tunnel, fmt.Sprintf("weight %d", d.Weight))
+	words := joinWords(d.Forward, d.Tunnel, "weight "+strconv.Itoa(d.Weight))
 	if d.Upper != 0 || d.Lower != 0 {
 		words += fmt.Sprintf(" threshold %d-%d", d.Lower, d.Upper)
 	}

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,12 +35,14 @@ type Reader struct {
 
 	lock    sync.Mutex
 	thread  *thread // nil once closed
-	route   *netlink.Conn
-	filter  *netlink.Conn
-	generic *netlink.Conn
+	route   *socket
+	filter  *socket
+	generic *socket
 	raw     [2]int // sockets for getsockopt: IPv4, IPv6
 	ipvs    uint16 // netlink family; 0 until the kernel has one
+	legacy  legacyTables
 	nft     nftTables
+	sysctls sysctls
 	saved   [2]savedTables
 }
 
@@ -65,17 +66,13 @@ func (r *Reader) open(ns int) (err error) {
 	if r.thread, err = startThread(ns); err != nil {
 		return err
 	}
-	if r.route, err = dial(unix.NETLINK_ROUTE, ns); err != nil {
-		return doing("open a route socket", err)
-	}
-	if r.filter, err = dial(unix.NETLINK_NETFILTER, ns); err != nil {
-		return doing("open a netfilter socket", err)
-	}
-	r.nft.sock = r.filter
-	if r.generic, err = dial(unix.NETLINK_GENERIC, ns); err != nil {
-		return doing("open a generic netlink socket", err)
-	}
 	return r.thread.do(func() error {
+		for protocol, s := range map[int]**socket{unix.NETLINK_ROUTE: &r.route, unix.NETLINK_NETFILTER: &r.filter, unix.NETLINK_GENERIC: &r.generic} {
+			if *s, err = openSocket(protocol); err != nil {
+				return doing("open a netlink socket", err)
+			}
+		}
+		r.nft.sock = r.filter
 		for i, family := range []int{unix.AF_INET, unix.AF_INET6} {
 			fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 			if err != nil {
@@ -95,12 +92,13 @@ func (r *Reader) Close() {
 		r.thread.stop()
 		r.thread = nil
 	}
-	for _, c := range []**netlink.Conn{&r.route, &r.filter, &r.generic} {
+	for _, c := range []**socket{&r.route, &r.filter, &r.generic} {
 		if *c != nil {
-			(*c).Close()
+			(*c).close()
 			*c = nil
 		}
 	}
+	r.sysctls.close()
 	for i, fd := range r.raw {
 		if fd >= 0 {
 			unix.Close(fd)
@@ -160,62 +158,49 @@ func (r *Reader) retry(ctx context.Context, read func() (*State, error)) (s *Sta
 // snapshot reads the state in process. Rules and sets of unknown kinds are undecoded.
 func (r *Reader) snapshot(ctx context.Context) (*State, error) {
 	s := &State{}
-	links, names, err := readLinks(r.route)
-	if err != nil {
-		return nil, err
-	}
-	s.Links = links
-	hasIPVS := false
-	steps := []func() error{
+	return s, r.thread.do(func() error { return r.fill(ctx, s) })
+}
+
+func (r *Reader) fill(ctx context.Context, s *State) error {
+	var names map[int]string
+	for _, read := range []func() error{
+		func() (err error) { s.Links, names, err = readLinks(r.route); return err },
 		func() (err error) { s.Addrs, err = readAddrs(r.route, names); return err },
 		func() (err error) { s.Routes, err = readRoutes(r.route, names); return err },
 		func() (err error) { s.Rules, err = readRules(r.route); return err },
-		func() error {
-			return r.thread.do(func() (err error) {
-				if s.Sysctls, err = readSysctls(links); err != nil {
-					return err
-				}
-				if hasIPVS, err = exists("/proc/thread-self/net/ip_vs"); err != nil || r.backend != Legacy {
-					return err
-				}
-				s.Tables, err = r.legacy()
-				return err
-			})
-		},
-		func() (err error) { s.IPVS, err = r.services(hasIPVS); return err },
+		func() (err error) { s.IPVS, err = r.services(); return err },
 		func() (err error) { s.Sets, err = r.sets(); return err },
-		func() (err error) {
-			if r.backend == NFT {
-				s.Tables, err = r.nft.all(r.setName)
-			}
+		func() (err error) { s.Tables, err = r.tables(); return err },
+		func() (err error) { s.Sysctls, err = r.sysctls.read(s.Links); return err },
+	} {
+		if err := cmp.Or(ctx.Err(), read()); err != nil {
 			return err
-		},
-	}
-	for _, step := range steps {
-		if err := cmp.Or(ctx.Err(), step()); err != nil {
-			return nil, err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 func (r *Reader) setName(index uint16) (string, error) { return setName(r.raw[0], index) }
 
-func (r *Reader) legacy() ([]Table, error) {
-	v4, err := legacyTables(r.raw[0], false, r.setName)
+func (r *Reader) tables() ([]Table, error) {
+	if r.backend == NFT {
+		return r.nft.all(r.setName)
+	}
+	v4, err := r.legacy.family(r.raw[0], false, r.setName)
 	if err != nil {
 		return nil, err
 	}
-	v6, err := legacyTables(r.raw[1], true, r.setName)
+	v6, err := r.legacy.family(r.raw[1], true, r.setName)
 	return append(v4, v6...), err
 }
 
 // services asks for IPVS only where the kernel has it: to ask for the netlink family would load the module.
-func (r *Reader) services(present bool) (_ []IPVSService, err error) {
-	if !present {
-		return nil, nil
-	}
+func (r *Reader) services() ([]IPVSService, error) {
 	if r.ipvs == 0 {
+		present, err := exists("/proc/thread-self/net/ip_vs")
+		if err != nil || !present {
+			return nil, err
+		}
 		if r.ipvs, err = ipvsFamily(r.generic); r.ipvs == 0 {
 			return nil, err
 		}
@@ -274,11 +259,11 @@ func (r *Reader) spellTables(ctx context.Context, s *State) error {
 				}
 				*cache = savedTables{tables, spelled}
 			}
-			tables = cloneTables(cache.spelled)
+			tables = cache.spelled
 		}
 		all = append(all, tables...)
 	}
-	s.Tables = all
+	s.Tables = cloneTables(all) // what was read last is kept
 	return nil
 }
 

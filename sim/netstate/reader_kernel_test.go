@@ -494,14 +494,15 @@ func TestCost(t *testing.T) {
 			"addrs":    func() error { _, err := readAddrs(typical.route, nil); return err },
 			"routes":   func() error { _, err := readRoutes(typical.route, nil); return err },
 			"policy":   func() error { _, err := readRules(typical.route); return err },
-			"services": func() error { _, err := typical.services(true); return err },
+			"services": func() error { _, err := typical.services(); return err },
 			"sets":     func() error { _, err := typical.sets(); return err },
+			"tables":   func() error { _, err := typical.tables(); return err },
 			"sysctls": func() error {
-				return typical.thread.do(func() error { _, err := readSysctls([]Link{{Name: "lo"}, {Name: "veth-a"}}); return err })
+				_, err := typical.sysctls.read([]Link{{Name: "lo"}, {Name: "eth0"}, {Name: "kube-dummy-if"}})
+				return err
 			},
-			"legacy": func() error { return typical.thread.do(func() error { _, err := typical.legacy(); return err }) },
 		} {
-			cost("  part: "+name, 20, f)
+			cost("  part: "+name, 20, func() error { return typical.thread.do(f) })
 		}
 	})
 }

@@ -6,17 +6,16 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // readRoutes returns the routes of all tables and both families.
-func readRoutes(c *netlink.Conn, links map[int]string) ([]Route, error) {
+func readRoutes(c *socket, links map[int]string) ([]Route, error) {
 	var all []Route
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		request := make([]byte, unix.SizeofRtMsg)
 		request[0] = family
-		answers, err := dump(c, unix.RTM_GETROUTE, request)
+		answers, err := c.dump(unix.RTM_GETROUTE, request)
 		if err != nil {
 			return nil, doing("list "+familyName(family == unix.AF_INET6)+" routes", err)
 		}

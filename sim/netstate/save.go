@@ -136,7 +136,7 @@ func splitArgs(line string) ([]string, error) {
 func canonicalTables(tables []Table) []Table {
 	var kept []Table
 	for _, t := range tables {
-		t.Chains = slices.DeleteFunc(t.Chains, func(c Chain) bool { return c.Policy == "ACCEPT" && c.Rules == nil })
+		t.Chains = slices.DeleteFunc(slices.Clone(t.Chains), func(c Chain) bool { return c.Policy == "ACCEPT" && c.Rules == nil })
 		if len(t.Chains) == 0 {
 			continue
 		}

@@ -3,7 +3,10 @@ package netstate
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // globalSysctls are those of a namespace as a whole. Each is read if the kernel has it.
@@ -35,34 +38,74 @@ var linkSysctls = []struct{ prefix, name string }{
 	{"net.ipv6.conf.", "forwarding"},
 }
 
-// readSysctls must run on a thread in the namespace.
-func readSysctls(links []Link) (map[string]string, error) {
+// sysctls keeps the files open: each belongs to the namespace in which it was opened, and reading it again is one system call.
+type sysctls struct {
+	files map[string]int
+}
+
+// read must run on a thread in the namespace.
+func (c *sysctls) read(links []Link) (map[string]string, error) {
+	files := map[string]int{} // those that are still there
 	values := map[string]string{}
-	for _, name := range globalSysctls {
-		if err := readSysctl(values, name); err != nil {
-			return nil, err
+	defer func() {
+		for name, fd := range c.files {
+			if _, ok := files[name]; !ok {
+				unix.Close(fd)
+			}
 		}
-	}
+		c.files = files
+	}()
+	names := slices.Clone(globalSysctls)
 	for _, s := range linkSysctls {
 		for _, link := range append([]Link{{Name: "all"}, {Name: "default"}}, links...) {
-			name := s.prefix + strings.ReplaceAll(link.Name, ".", "/") + "." + s.name
-			if err := readSysctl(values, name); err != nil {
-				return nil, err
-			}
+			names = append(names, s.prefix+strings.ReplaceAll(link.Name, ".", "/")+"."+s.name)
+		}
+	}
+	for _, name := range names {
+		value, fd, err := c.one(name)
+		if err != nil {
+			return nil, doing("read sysctl "+name, err)
+		}
+		if fd >= 0 {
+			values[name], files[name] = value, fd
 		}
 	}
 	return values, nil
 }
 
-// readSysctl leaves out what the kernel, or by now the namespace, does not have.
-func readSysctl(values map[string]string, name string) error {
-	content, err := readFile("/proc/sys/" + strings.NewReplacer(".", "/", "/", ".").Replace(name))
+// one reads a sysctl; fd is negative if the kernel, or by now the namespace, does not have it.
+func (c *sysctls) one(name string) (value string, fd int, err error) {
+	if fd, ok := c.files[name]; ok {
+		if value, err := readSysctl(fd); err == nil {
+			return value, fd, nil
+		}
+	} // else it belonged to a link that is gone; there may be a new one of the name
+	path := "/proc/sys/" + strings.NewReplacer(".", "/", "/", ".").Replace(name)
+	fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		if value, err = readSysctl(fd); err == nil {
+			return value, fd, nil
+		}
+		unix.Close(fd)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return "", -1, nil
 	}
+	return "", -1, err
+}
+
+func readSysctl(fd int) (string, error) {
+	var buf [128]byte
+	n, err := unix.Pread(fd, buf[:], 0)
 	if err != nil {
-		return doing("read sysctl "+name, err)
+		return "", err
 	}
-	values[name] = strings.TrimSpace(string(content))
-	return nil
+	return strings.TrimSpace(string(buf[:n])), nil
+}
+
+func (c *sysctls) close() {
+	for _, fd := range c.files {
+		unix.Close(fd)
+	}
+	c.files = nil
 }
