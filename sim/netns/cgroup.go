@@ -104,6 +104,16 @@ func (g *cgroup) open() (int, error) {
 
 func (g *cgroup) kill() error { return writeFile(g.file("cgroup.kill"), "1") }
 
+// empty tells whether no process is left, those of groups below included. One that is on its way out is not listed any more, and
+// still keeps the group from being removed.
+func (g *cgroup) empty() (bool, error) {
+	events, err := readFile(g.file("cgroup.events"))
+	if err != nil {
+		return false, err
+	}
+	return bytes.Contains(events, []byte("populated 0")), nil
+}
+
 // cpu is the time that all its processes have used, the dead ones included.
 func (g *cgroup) cpu() (time.Duration, error) {
 	stat, err := readFile(g.file("cpu.stat"))

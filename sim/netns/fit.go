@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime"
 
 	"github.com/vishvananda/netlink"
 )
@@ -16,10 +15,7 @@ func Fit(ctx context.Context) error {
 		return fmt.Errorf("not root")
 	}
 	result := make(chan error, 1)
-	go func() {
-		// The thread stays locked and dies with the goroutine, and its namespace with it.
-		result <- fitHere()
-	}()
+	onThread(func() { result <- fitHere() })
 	select {
 	case err := <-result:
 		return err
@@ -28,8 +24,8 @@ func Fit(ctx context.Context) error {
 	}
 }
 
+// fitHere moves the thread into a namespace, which ends with it.
 func fitHere() error {
-	runtime.LockOSThread()
 	s, err := newSpace()
 	if err != nil {
 		return err
@@ -38,9 +34,7 @@ func fitHere() error {
 	if err := tryIPVS(); err != nil {
 		return err
 	}
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = "kube-dummy-if"
-	if err := s.route.LinkAdd(&netlink.Dummy{LinkAttrs: attrs}); err != nil {
+	if err := s.route.LinkAdd(&netlink.Dummy{LinkAttrs: attrs("kube-dummy-if")}); err != nil {
 		return fmt.Errorf("make a dummy link: %w", err)
 	}
 	return nil

@@ -166,14 +166,14 @@ func (p *process) Kill() error {
 	deadline := time.Now().Add(killGrace)
 	orphans := map[int]bool{}
 	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
-		left, err := p.killAll()
+		left, empty, err := p.killAll()
 		if err != nil {
 			return fmt.Errorf("kill process %d: %w", p.pid, err)
 		}
 		for _, pid := range left {
 			orphans[pid] = pid != p.pid
 		}
-		if len(left) == 0 {
+		if empty {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -191,23 +191,26 @@ func (p *process) Kill() error {
 	return p.dissolve()
 }
 
-// killAll sends SIGKILL to all processes of the group and returns those that it found.
-func (p *process) killAll() ([]int, error) {
+// killAll sends SIGKILL to all processes of the group, returns those that it found, and tells whether there was none.
+func (p *process) killAll() (pids []int, empty bool, err error) {
 	if p.group != nil {
-		if err := p.group.kill(); err != nil {
-			return nil, err
+		if pids, err = p.group.processes(); err != nil {
+			return nil, false, err
 		}
-		return p.group.processes()
+		if err := p.group.kill(); err != nil {
+			return nil, false, err
+		}
+		empty, err = p.group.empty()
+		return pids, empty, err
 	}
 	members, err := family(p.pid)
-	var pids []int
 	for _, t := range members {
 		if err := unix.Kill(t.pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
-			return nil, err
+			return nil, false, err
 		}
 		pids = append(pids, t.pid)
 	}
-	return pids, err
+	return pids, len(pids) == 0, err
 }
 
 // dissolve removes the group.

@@ -93,6 +93,11 @@ func wait(t *testing.T, p world.Process) {
 func TestProcessSeesItsNode(t *testing.T) {
 	w := newWorld(t, smallSpec([]world.Family{world.IPv4, world.IPv6}, 3))
 	before := hostFiles()
+	inherited, err := syscall.Dup(0) // is passed on to children, unlike what Go opens
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(inherited)
 	for _, n := range w.Nodes() {
 		given := "/etc/proxy/given.yaml"
 		p, out := start(t, n, "report", world.Command{

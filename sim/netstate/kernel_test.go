@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,12 +19,12 @@ import (
 
 // space is a network namespace made for a test.
 type space struct {
-	t  *testing.T
+	t  testing.TB
 	fd int
 }
 
 // need skips a test where it cannot run, unless PROXYPROOF_REQUIRE_KERNEL=1 says that it must.
-func need(t *testing.T, ok bool, why string) {
+func need(t testing.TB, ok bool, why string) {
 	t.Helper()
 	if ok {
 		return
@@ -34,7 +35,7 @@ func need(t *testing.T, ok bool, why string) {
 	t.Skip(why)
 }
 
-func newSpace(t *testing.T) *space {
+func newSpace(t testing.TB) *space {
 	t.Helper()
 	s := &space{t: t, fd: -1}
 	err := onThread(-1, func() (err error) {
@@ -105,14 +106,32 @@ func (s *space) input(ctx context.Context, input, name string, args ...string) (
 	return out, err
 }
 
-// run runs commands, one a line; an empty line and what follows a "#" are nothing.
+// run runs commands, one a line; an empty line and what follows a "#" are nothing. Those of ip and ipvsadm that only write share a
+// process with those beside them: starting one costs more than what it does.
 func (s *space) run(script string) string {
 	s.t.Helper()
-	var all strings.Builder
+	var all, batch strings.Builder
+	var batcher []string
+	flush := func() {
+		s.t.Helper()
+		if batch.Len() > 0 {
+			s.feed(batch.String(), batcher[0], batcher[1:]...)
+		}
+		batch.Reset()
+	}
 	for line := range strings.Lines(script) {
 		line, _, _ = strings.Cut(line, "#")
 		words := strings.Fields(line)
 		if len(words) == 0 {
+			continue
+		}
+		command, rest := batchOf(words)
+		if !slices.Equal(command, batcher) {
+			flush()
+		}
+		batcher = command
+		if command != nil {
+			batch.WriteString(strings.Join(rest, " ") + "\n")
 			continue
 		}
 		out, err := s.exec(s.t.Context(), tool(words[0]), words[1:]...)
@@ -121,7 +140,25 @@ func (s *space) run(script string) string {
 		}
 		all.Write(out)
 	}
+	flush()
 	return all.String()
+}
+
+// batchOf returns the command that reads commands like this one from its standard input, and this one's line there; none if there is
+// no such command.
+func batchOf(words []string) (command, line []string) {
+	shows := slices.ContainsFunc(words, func(w string) bool { return w == "show" || w == "-L" || w == "-S" || w == "-Sn" })
+	switch {
+	case shows || len(words) < 4:
+		return nil, nil
+	case words[0] == "ip" && words[1] == "-6":
+		return []string{tool("ip"), "-6", "-batch", "-"}, words[2:]
+	case words[0] == "ip" && !strings.HasPrefix(words[1], "-"):
+		return []string{tool("ip"), "-batch", "-"}, words[1:]
+	case words[0] == "ipvsadm":
+		return []string{"ipvsadm", "-R"}, words[1:]
+	}
+	return nil, nil
 }
 
 // tool prefers iproute2 to a busybox that comes first in the path.

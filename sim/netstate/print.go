@@ -134,6 +134,8 @@ func (s IPVSService) detail() string {
 	words := s.Scheduler
 	if s.Persistent {
 		words += fmt.Sprintf(" persistent %d", s.Timeout)
+	} else if s.Timeout != 0 {
+		words += fmt.Sprintf(" timeout %d", s.Timeout)
 	}
 	host := uint32(0xffffffff)
 	if s.IPv6 {
@@ -145,7 +147,11 @@ func (s IPVSService) detail() string {
 	if s.Engine != "" {
 		words += " engine " + s.Engine
 	}
-	if flags := s.Flags &^ ipvsFlagPersistent; flags != 0 {
+	flags := s.Flags
+	if s.Persistent {
+		flags &^= ipvsFlagPersistent
+	}
+	if flags != 0 {
 		words += fmt.Sprintf(" flags %#x", flags)
 	}
 	return words

@@ -7,11 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// richCommands make state of every kind. Duplicate address detection is off, so that nothing changes on its own.
+// richCommands make state of every kind.
 const richCommands = `
 ip link set lo up
 ip link add veth-a type veth peer name veth-b
@@ -112,9 +113,30 @@ create big hash:ip family inet
 create empty hash:ip family inet timeout 600
 `
 
+// settle waits until the kernel has done by itself what it does after a link comes up, so that nothing else changes on its own: a
+// link-local address whose uniqueness has been found out, and its routes.
+func (s *space) settle(links ...string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		addrs, routes := s.run("ip -o -6 addr show scope link"), s.run("ip -o -6 route show table all")
+		pending := strings.Contains(addrs, "tentative")
+		for _, l := range links {
+			pending = pending || !strings.Contains(addrs, " "+l+" ") || !strings.Contains(routes, "multicast ff00::/8 dev "+l+" ") ||
+				!strings.Contains(routes, "\nfe80::/64 dev "+l+" ") && !strings.HasPrefix(routes, "fe80::/64 dev "+l+" ")
+		}
+		if !pending {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("links %v do not settle:\n%s%s", links, addrs, routes)
+		}
+	}
+}
+
 func rich(s *space, b Backend) {
 	s.t.Helper()
 	s.run(richCommands)
+	s.settle("veth-a", "veth-b", "kube-dummy-if", "eth0.7")
 	s.feed(richSets, "ipset", "restore")
 	var big strings.Builder
 	for i := range 3000 { // more than fits one message

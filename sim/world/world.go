@@ -76,16 +76,18 @@ type Place interface {
 	Kind() Kind
 	// NodeName is the node that a pod is behind; a node's own name; "" for a client.
 	NodeName() string
-	// Addrs are the place's global addresses of a family, primary first; for a client the address it uses with the first node.
+	// Addrs are the place's global addresses of a family, primary first. A client's first one belongs to no node: it is for direct
+	// traffic with nodes and pods. Those that follow are what Source returns, in the order of the nodes.
 	Addrs(f Family) []netip.Addr
-	// Source is the local address to bind so that traffic enters the cluster through the node via ("" lets the kernel choose).
-	// The zero Addr means: do not bind.
+	// Source is the local address to bind so that traffic enters the cluster through the node via, and answers come back through it.
+	// The zero Addr means: do not bind. It is so for "", and for nodes and pods, which enter where they are.
 	Source(via string, f Family) netip.Addr
 	// DialContext connects to a literal address from inside the place, from local if that is valid.
 	DialContext(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
 	Listen(ctx context.Context, network string, local netip.AddrPort) (net.Listener, error)
 	ListenPacket(ctx context.Context, network string, local netip.AddrPort) (net.PacketConn, error)
-	// Do runs f on a thread of its own inside the place's namespaces: for sockets that the calls above do not cover.
+	// Do runs f on a thread of its own inside the place's namespaces: for sockets that the calls above do not cover, and on nodes for
+	// commands. The context does not end f. Goroutines that f starts are elsewhere.
 	Do(ctx context.Context, f func() error) error
 }
 
@@ -98,18 +100,21 @@ type Node interface {
 	State(ctx context.Context) (*netstate.State, error)
 	// Fingerprint is the cheap form of State: equal fingerprints mean equal states.
 	Fingerprint(ctx context.Context) (netstate.Fingerprint, error)
-	// Start runs a process on the node: in its network, mount and UTS namespaces, in a process group of its own.
+	// Start runs a process on the node: in its network, mount and UTS namespaces, in a session of its own. The context bounds the
+	// start; the process lives until it ends, until Kill, or until the world or this program does.
 	Start(ctx context.Context, c Command) (Process, error)
 }
 
 // Command is a process to be started on a node.
 type Command struct {
-	Path string // of the binary as the worker sees it
+	Path string // of the binary as the worker sees it, absolute; also the process's first argument
 	Args []string
-	Env  []string // NAME=value; nothing is inherited
-	// Files appear in the node's private file system before the process starts: absolute path to content.
+	Env  []string // NAME=value; nothing is inherited. The node's own tools come first in PATH.
+	// Files appear in the node's private file system before the process starts: absolute path to content. They are to be below
+	// directories that belong to the node alone, such as /etc, /run and /tmp: elsewhere is an error.
 	Files map[string][]byte
-	// Output receives each line of standard output and standard error, without the line end, in order.
+	// Output receives each line of standard output and standard error, without the line end, in order, one at a time. A line of more
+	// than 64 KiB is cut, and a line follows that says so. Nothing else is dropped: a slow receiver slows the process down.
 	Output func(Line)
 }
 
