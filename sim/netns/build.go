@@ -18,7 +18,7 @@ func (w *World) makeSpaces(ctx context.Context) error {
 	var all errgroup.Group
 	for i, l := range w.layout.nodes {
 		all.Go(func() (err error) {
-			w.nodes[i], err = newNode(ctx, l, w.spec, w.group)
+			w.nodes[i], err = newNode(ctx, l, w.spec, w.group, &w.ports)
 			return err
 		})
 	}
@@ -44,14 +44,14 @@ func (w *World) makePlaces() error {
 		return fmt.Errorf("make the switch: %w", err)
 	}
 	for _, l := range w.layout.pods {
-		p := &place{name: l.name, kind: world.KindPod, node: w.layout.nodes[l.node].name, addrs: lists(l.addr)}
+		p := &place{name: l.name, kind: world.KindPod, node: w.layout.nodes[l.node].name, addrs: lists(l.addr), ports: &w.ports}
 		if p.space, err = bare(); err != nil {
 			return fmt.Errorf("make pod %s: %w", l.name, err)
 		}
 		w.pods = append(w.pods, p)
 	}
 	for _, l := range w.layout.clients {
-		p := &place{name: l.name, kind: world.KindClient, addrs: lists(append([]byFamily{l.plain}, l.via...)...), via: map[string]byFamily{}}
+		p := &place{name: l.name, kind: world.KindClient, addrs: lists(append([]byFamily{l.plain}, l.via...)...), via: map[string]byFamily{}, ports: &w.ports}
 		for i, via := range l.via {
 			p.via[w.layout.nodes[i].name] = via
 		}

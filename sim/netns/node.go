@@ -34,9 +34,9 @@ type node struct {
 }
 
 // newNode makes the namespaces and files of a node, on a thread that stays in them.
-func newNode(ctx context.Context, l nodeLayout, spec world.Spec, group *cgroup) (*node, error) {
+func newNode(ctx context.Context, l nodeLayout, spec world.Spec, group *cgroup, ports *sourcePorts) (*node, error) {
 	n := &node{
-		place:   place{name: l.name, kind: world.KindNode, node: l.name, addrs: l.addrs},
+		place:   place{name: l.name, kind: world.KindNode, node: l.name, addrs: l.addrs, ports: ports},
 		podCIDR: l.podCIDR,
 		keeper:  startKeeper(),
 		group:   group,

@@ -6,7 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
+	"sync/atomic"
 
 	"proxyproof/sim/world"
 )
@@ -19,7 +19,17 @@ type place struct {
 	node  string
 	addrs map[world.Family][]netip.Addr
 	// via is the source address by entry node; only clients have it.
-	via map[string]byFamily
+	via   map[string]byFamily
+	ports *sourcePorts // of the world
+}
+
+// sourcePorts gives each of its ports in turn.
+type sourcePorts struct{ given atomic.Uint32 }
+
+const firstSourcePort, lastSourcePort = 10000, 29999
+
+func (s *sourcePorts) next() uint16 {
+	return uint16(firstSourcePort + (s.given.Add(1)-1)%(lastSourcePort-firstSourcePort+1))
 }
 
 func (p *place) Name() string     { return p.name }
@@ -37,18 +47,7 @@ func (p *place) Do(ctx context.Context, f func() error) error {
 	return p.do(f)
 }
 
-func (p *place) DialContext(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
-	dialer := net.Dialer{KeepAlive: -1}
-	if local.IsValid() {
-		if strings.HasPrefix(network, "udp") {
-			dialer.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
-		} else {
-			dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
-		}
-	}
-	// With a literal address the dialer makes its socket in the calling goroutine.
-	return make1(p, func() (net.Conn, error) { return dialer.DialContext(ctx, network, remote.String()) })
-}
+func (p *place) SourcePort() uint16 { return p.ports.next() }
 
 func (p *place) Listen(ctx context.Context, network string, local netip.AddrPort) (net.Listener, error) {
 	return make1(p, func() (net.Listener, error) { return listenConfig().Listen(ctx, network, local.String()) })

@@ -40,6 +40,7 @@ type World struct {
 	clients []*place
 	servers []*server.Server
 	phases  []Phase
+	ports   sourcePorts
 
 	closing sync.Once
 	closed  error

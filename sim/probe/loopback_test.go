@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 	"proxyproof/sim/probe"
 	"proxyproof/sim/world"
 )
+
+var lastPort atomic.Uint32
 
 // here is this machine as a place; only loopback is used.
 type here struct{}
@@ -28,9 +31,7 @@ func (here) NodeName() string                           { return "" }
 func (here) Addrs(world.Family) []netip.Addr            { return []netip.Addr{loopback} }
 func (here) Source(string, world.Family) netip.Addr     { return netip.Addr{} }
 func (here) Do(_ context.Context, f func() error) error { return f() }
-func (here) DialContext(ctx context.Context, network string, _ netip.Addr, to netip.AddrPort) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, network, to.String())
-}
+func (here) SourcePort() uint16                         { return uint16(20000 + lastPort.Add(1)) }
 func (here) Listen(ctx context.Context, network string, at netip.AddrPort) (net.Listener, error) {
 	return new(net.ListenConfig).Listen(ctx, network, at.String())
 }

@@ -59,17 +59,45 @@ func (a Aim) socket(kind, protocol int) (int, error) {
 		unix.Close(fd)
 		return -1, fmt.Errorf("ask for ICMP errors: %w", err)
 	}
-	if local := a.local(); local.IsValid() {
-		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(local, 0))); err != nil {
-			unix.Close(fd)
-			return -1, fmt.Errorf("bind %s: %w", local, os.NewSyscallError("bind", err))
-		}
+	if err := a.bind(fd, protocol); err != nil {
+		unix.Close(fd)
+		return -1, err
 	}
 	if err := unix.Connect(fd, sockaddr(a.To)); err != nil && err != unix.EINPROGRESS {
 		unix.Close(fd)
 		return -1, os.NewSyscallError("connect", err)
 	}
 	return fd, nil
+}
+
+// bindAttempts bounds the search for a port that nothing in the place uses.
+const bindAttempts = 50
+
+// bind gives the socket its address and, if its protocol has ports, a port.
+func (a Aim) bind(fd, protocol int) error {
+	local, ports := a.local(), protocol == 0 || protocol == unix.IPPROTO_TCP || protocol == unix.IPPROTO_UDP
+	if !local.IsValid() {
+		if !ports {
+			return nil
+		}
+		local = netip.IPv6Unspecified()
+		if a.family() == world.IPv4 {
+			local = netip.IPv4Unspecified()
+		}
+	}
+	for attempt := 1; ; attempt++ {
+		at := netip.AddrPortFrom(local, 0)
+		if ports {
+			at = netip.AddrPortFrom(local, a.From.SourcePort())
+		}
+		err := unix.Bind(fd, sockaddr(at))
+		if err == nil {
+			return nil
+		}
+		if err != unix.EADDRINUSE || attempt == bindAttempts {
+			return fmt.Errorf("bind %s: %w", at, os.NewSyscallError("bind", err))
+		}
+	}
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {

@@ -82,8 +82,10 @@ type Place interface {
 	// Source is the local address to bind so that traffic enters the cluster through the node via, and answers come back through it.
 	// The zero Addr means: do not bind. It is so for "", and for nodes and pods, which enter where they are.
 	Source(via string, f Family) netip.Addr
-	// DialContext connects to a literal address from inside the place, from local if that is valid.
-	DialContext(ctx context.Context, network string, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
+	// SourcePort is a port to bind a probe's socket to: below those that the kernel chooses and below node ports, and not given
+	// again soon to any place of the world. IPVS rewrites the answers of a connection by their ports alone: when a node talks to
+	// itself through a VIP and then directly, from the same port, the second connection's answers come back as the VIP's.
+	SourcePort() uint16
 	Listen(ctx context.Context, network string, local netip.AddrPort) (net.Listener, error)
 	ListenPacket(ctx context.Context, network string, local netip.AddrPort) (net.PacketConn, error)
 	// Do runs f on a thread of its own inside the place's namespaces: for sockets that the calls above do not cover, and on nodes for
