@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"proxyproof/harness/event"
@@ -28,6 +30,10 @@ type Worker struct {
 	host  machine
 	conn  *wire.Conn
 
+	// heard is the time of the last message, in nanoseconds.
+	heard  atomic.Int64
+	silent atomic.Bool
+
 	pushing sync.Mutex
 	pushed  map[string]bool
 
@@ -36,6 +42,7 @@ type Worker struct {
 	stored chan wire.Stored
 	gone   chan struct{} // closed when the stream has ended
 	why    error         // valid after gone
+	words  string        // valid after gone
 }
 
 // machine is what a worker runs on.
@@ -79,7 +86,9 @@ func newWorker(ctx context.Context, m machine) (*Worker, error) {
 		stored: make(chan wire.Stored, 1), gone: make(chan struct{}),
 	}
 	greeted := make(chan error, 1)
+	w.heard.Store(time.Now().UnixNano())
 	go w.receive(greeted)
+	go w.watch()
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
 	select {
@@ -109,6 +118,27 @@ func (w *Worker) receive(greeted chan<- error) {
 	close(w.gone)
 }
 
+// silenceLimit is how long a worker may say nothing. It says something every second; its machine may be starved by others.
+const silenceLimit = 45 * time.Second
+
+// watch ends a worker that fell silent: its kernel hangs, and will not end by itself.
+func (w *Worker) watch() {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-w.gone:
+			return
+		case <-ticker.C:
+			if time.Since(time.Unix(0, w.heard.Load())) > silenceLimit {
+				w.silent.Store(true)
+				w.host.Close()
+				return
+			}
+		}
+	}
+}
+
 // greet reads the first message.
 func (w *Worker) greet() error {
 	t, payload, err := w.conn.Receive()
@@ -127,12 +157,27 @@ func (w *Worker) greet() error {
 	return nil
 }
 
+// ErrGone is the end of a worker that nobody asked to end. It says nothing about the case that it was busy with.
+var ErrGone = errors.New("the worker is gone")
+
 // ended describes the end of the stream.
 func (w *Worker) ended(err error) error {
-	if words := w.host.Obituary(); words != "" {
-		return fmt.Errorf("the worker ended (%w); its last words:\n%s", err, words)
+	if w.silent.Load() {
+		err = fmt.Errorf("it had been silent for %v", silenceLimit)
 	}
-	return fmt.Errorf("the worker ended: %w", err)
+	w.words = w.host.Obituary()
+	lines := strings.Split(w.words, "\n")
+	lines = lines[max(0, len(lines)-lastLines):]
+	return fmt.Errorf("%w (%v); its last words:\n%s", ErrGone, err, strings.Join(lines, "\n"))
+}
+
+// lastLines is how much of the last words an error repeats.
+const lastLines = 12
+
+// LastWords is all that is left of what a worker said that is not alive any more: of a VM, the console.
+func (w *Worker) LastWords() string {
+	<-w.gone
+	return w.words
 }
 
 // dispatch handles one message.
@@ -141,7 +186,9 @@ func (w *Worker) dispatch() error {
 	if err != nil {
 		return w.ended(err)
 	}
+	w.heard.Store(time.Now().UnixNano())
 	switch t {
+	case wire.TypeBeat:
 	case wire.TypeStored:
 		stored, err := wire.Decode[wire.Stored](payload)
 		if err != nil {

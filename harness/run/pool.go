@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"proxyproof/harness/event"
 	"proxyproof/harness/lane"
 	"proxyproof/harness/report"
+	"proxyproof/sim/guest"
 )
 
 // pool executes tasks on workers that it opens when needed and replaces when they die.
@@ -51,8 +55,18 @@ func (p *pool) run(ctx context.Context, tasks []task, deliver func(report.Outcom
 	p.retire(p.worker)
 }
 
-// execute runs one task on the current worker.
+// execute runs one task. If the machine dies under it, that is no verdict, and it is run once more on another machine.
 func (p *pool) execute(ctx context.Context, t task) report.Outcome {
+	outcome, err := p.try(ctx, t)
+	if errors.Is(err, lane.ErrGone) && ctx.Err() == nil {
+		p.tell.notice(fmt.Sprintf("%s is run again: %s", t.info.ID, strings.SplitN(err.Error(), "; its last words", 2)[0]))
+		outcome, _ = p.try(ctx, t)
+	}
+	return outcome
+}
+
+// try runs one task on the current worker.
+func (p *pool) try(ctx context.Context, t task) (report.Outcome, error) {
 	worker, err := p.prepare(ctx, &t)
 	start := time.Now()
 	var events []event.Event
@@ -62,7 +76,7 @@ func (p *pool) execute(ctx context.Context, t task) report.Outcome {
 			p.tell.event(e)
 		})
 	}
-	return report.OutcomeOf(t.info, events, start, time.Since(start), err)
+	return report.OutcomeOf(t.info, events, start, time.Since(start), err), err
 }
 
 // prepare finds a worker and makes sure that it has the subject's binary.
@@ -87,7 +101,7 @@ func (p *pool) current(ctx context.Context) (*lane.Worker, error) {
 		return p.worker, nil
 	}
 	if p.worker != nil {
-		p.tell.notice("the worker died; starting another one")
+		p.tell.notice("the worker died; starting another one" + keep(p.worker.LastWords()))
 		p.retireLocked(p.worker)
 	}
 	if p.failures >= maxOpenFailures {
@@ -103,6 +117,19 @@ func (p *pool) current(ctx context.Context) (*lane.Worker, error) {
 	p.tell.notice(fmt.Sprintf("worker on %s: kernel %s, %d CPUs, budgets ×%.1f, up in %.1f s",
 		figures.Where, worker.Hello.Kernel, worker.Hello.CPUs, worker.Hello.Speed, figures.Boot.Seconds()))
 	return worker, nil
+}
+
+// keep writes the last words of a worker to a file, and tells where.
+func keep(words string) string {
+	dir, err := guest.CacheDir()
+	if err != nil || words == "" {
+		return ""
+	}
+	path := filepath.Join(dir, "last-words.log")
+	if err := os.WriteFile(path, []byte(words+"\n"), 0o644); err != nil {
+		return ""
+	}
+	return "; its last words are in " + path
 }
 
 func (p *pool) retire(w *lane.Worker) {

@@ -20,7 +20,10 @@ import (
 )
 
 // Version of the protocol. Both ends come from the same binary, so a mismatch is a stale worker.
-const Version = 1
+const Version = 2
+
+// BeatInterval is the time between signs of life.
+const BeatInterval = time.Second
 
 // maxFrame bounds a frame; files travel in chunks below it.
 const maxFrame = 16 << 20
@@ -44,6 +47,7 @@ const (
 	TypeEvent  Type = 'e' // event.Event
 	TypeDone   Type = 'd' // Done: a case or a command has ended; nothing of it follows
 	TypeOutput Type = 'o' // Output of a command
+	TypeBeat   Type = 'b' // nothing but a sign of life, every BeatInterval
 )
 
 // Hello introduces a worker.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +36,7 @@ func Serve(ctx context.Context, stream io.ReadWriter) error {
 	if err := w.conn.Send(wire.TypeHello, w.hello(ctx)); err != nil {
 		return err
 	}
+	w.running.Go(func() { w.beat(ctx) })
 	err := w.receive(ctx)
 	cancel()
 	w.running.Wait()
@@ -42,6 +44,22 @@ func Serve(ctx context.Context, stream io.ReadWriter) error {
 		return nil
 	}
 	return err
+}
+
+// beat gives signs of life, without which a hanging kernel could not be told from a long wait.
+func (w *Worker) beat(ctx context.Context) {
+	ticker := time.NewTicker(wire.BeatInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if w.conn.Send(wire.TypeBeat, []byte{}) != nil {
+				return
+			}
+		}
+	}
 }
 
 // hello describes this worker.

@@ -30,8 +30,8 @@ const (
 )
 
 // bootParameters are the kernel's. no_timer_check: one emulated boot in twelve panicked without it on one CPU under load.
-// panic=-1 with -no-reboot: a panic ends QEMU. The rest saves about a second.
-const bootParameters = "quiet loglevel=4 no_timer_check panic=-1 mitigations=off cryptomgr.notests nokaslr random.trust_cpu=on " + initMark + "=1"
+// panic=-1 with -no-reboot: a panic ends QEMU, and a CPU that hangs in the kernel is one. The rest saves about a second.
+const bootParameters = "quiet loglevel=4 no_timer_check panic=-1 softlockup_panic=1 mitigations=off cryptomgr.notests nokaslr random.trust_cpu=on " + initMark + "=1"
 
 // portName is that of the virtio port that leads to the worker.
 const portName = "proxyproof"
