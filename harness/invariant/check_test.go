@@ -122,7 +122,15 @@ var faults = []fault{
 		}
 		n.entry(t, lb(f), 1337).Scheduler = "rr"
 	}, object: func(f world.Family) string { return "TCP " + netip.AddrPortFrom(lb(f), 1337).String() }},
-	{id: "ipvs-service-wrong", name: "netmask", do: func(t *testing.T, n *node, f world.Family) { n.entry(t, lb(f), 1337).Netmask = 64 }},
+	{id: "ipvs-service-wrong", name: "netmask", do: func(t *testing.T, n *node, f world.Family) {
+		n.service("example").Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+		for _, other := range n.Families {
+			for _, s := range n.example(t, other) {
+				s.Persistent, s.Flags, s.Timeout = true, 1, 10800
+			}
+		}
+		n.entry(t, lb(f), 1337).Netmask = 64
+	}, object: func(f world.Family) string { return "TCP " + netip.AddrPortFrom(lb(f), 1337).String() }},
 	{id: "ipvs-service-wrong", name: "one packet", do: func(t *testing.T, n *node, f world.Family) { n.entry(t, lb(f), 1337).Flags = 4 }},
 	{id: "ipvs-service-wrong", name: "affinity without being asked", do: func(t *testing.T, n *node, f world.Family) {
 		s := n.entry(t, lb(f), 1337)

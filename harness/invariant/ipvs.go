@@ -131,8 +131,8 @@ func (v View) judgeService(want oracle.Service, have netstate.IPVSService) []fin
 	differ("session affinity", want.Affinity > 0, have.Persistent)
 	if want.Affinity > 0 && have.Persistent { // the kernel heeds neither the time-out nor the mask without it
 		differ("time-out of session affinity in seconds", want.Affinity, have.Timeout)
+		differ("netmask that tells clients apart", mask(want.Family(), hostMask(want.Family())), mask(want.Family(), have.Netmask))
 	}
-	differ("netmask", hostMask(want.Family()), have.Netmask)
 	differ("one-packet scheduling", false, have.Flags&flagOnePacket != 0)
 	var found []finding.Finding
 	if len(wrong) > 0 {
@@ -154,6 +154,14 @@ func hostMask(f world.Family) uint32 {
 		return 0xffffffff
 	}
 	return 128
+}
+
+// mask is a netmask as people write it: of IPv4 in four bytes, of IPv6 the length of the prefix.
+func mask(f world.Family, m uint32) string {
+	if f == world.IPv4 {
+		return netip.AddrFrom4([4]byte{byte(m >> 24), byte(m >> 16), byte(m >> 8), byte(m)}).String()
+	}
+	return fmt.Sprintf("/%d", m)
 }
 
 // keyOf is where an IPVS service listens; the zero Key for a firewall mark.

@@ -91,9 +91,10 @@ var kinds = []struct {
 	{`^IPVS\[[^]]*\]\.Dests\[[^]]*\]\.(Weight|Forward)`, "ipvs-dest-wrong"},
 	{`^IPVS\[[^]]*\]\.Dests`, "ipvs-dest-missing"},
 	{`^IPVS\[TCP \S+ port (81|30081)\]\.Timeout`, "ipvs-service-wrong"},
-	{`^IPVS\[.*\]\.Timeout`, ""},      // means nothing without persistence
-	{`^IPVS\[.*\]\.(Flags|IPv6)`, ""}, // see TestEachFault; the address tells the family
-	{`^IPVS\[.*\]\.(Scheduler|Persistent|Netmask)`, "ipvs-service-wrong"},
+	{`^IPVS\[TCP \S+ port (81|30081)\]\.Netmask`, "ipvs-service-wrong"},
+	{`^IPVS\[.*\]\.(Timeout|Netmask)`, ""}, // mean nothing without persistence
+	{`^IPVS\[.*\]\.(Flags|IPv6)`, ""},      // see TestEachFault; the address tells the family
+	{`^IPVS\[.*\]\.(Scheduler|Persistent)`, "ipvs-service-wrong"},
 	{`^IPVS`, "ipvs-service-missing"},
 	{`^Sets\[.*\]\.Options`, ""}, // hash sizes
 	{`^Sets\[[^]]*local-ips\]`, "local-ips-incomplete"},

@@ -75,7 +75,7 @@ func (a laneArgs) config(notice func(string)) lane.Config {
 type runCommand struct {
 	scenarioArgs
 	laneArgs
-	Subject       []string `help:"The proxy under test: reference, reference+DEFECT, reference=BINARY. May be given several times." default:"reference"`
+	Subject       []string `help:"The proxy under test: reference, reference+DEFECT, reference=BINARY, kube-router=BINARY[@VERSION], exec=FILE. May be given several times." default:"reference" sep:"none"`
 	Iptables      string   `help:"The iptables back end that the subject finds in its PATH." enum:"legacy,nft" default:"legacy"`
 	Focus         []string `help:"Run only cases whose name matches this regular expression."`
 	Skip          []string `help:"Leave out cases whose name matches this regular expression."`

@@ -75,7 +75,7 @@ func (p Plan) task(c scenario.Case, sub subject.Subject, round int) task {
 		},
 		job: wire.Job{
 			ID: id, Scenario: c.Scenario, Family: c.Family, Seed: p.Seed, Backend: p.Backend,
-			Subject: wire.Subject{Profile: sub.Profile, Version: sub.Version, Args: sub.Args},
+			Subject: wire.Subject{Profile: sub.Profile, Version: sub.Version, Args: sub.Args, Definition: sub.Definition},
 		},
 		subject: sub,
 		round:   round,

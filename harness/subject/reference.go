@@ -15,6 +15,8 @@ type reference struct{}
 // defaultSyncPeriod is long, since a short one hides missed events.
 const defaultSyncPeriod = 5 * time.Minute
 
+func (reference) Inquiry() []string { return nil }
+
 func (reference) Command(s Setting) (world.Command, error) {
 	period := time.Duration(s.Options.SyncPeriod)
 	if period == 0 {
@@ -34,12 +36,14 @@ func (reference) Command(s Setting) (world.Command, error) {
 
 // IsError: the reference logs through slog; it uses the level ERROR for faults only.
 func (reference) IsError(line string) bool {
-	return strings.Contains(line, "level=ERROR") || strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") ||
-		strings.HasPrefix(line, "WARNING: DATA RACE")
+	return strings.Contains(line, "level=ERROR") || crashed(line)
 }
+
+func (reference) Ready() Ready { return Ready{IPVS: true} }
 
 func (reference) Keeps() invariant.Keep { return invariant.KeepAll }
 
-func (reference) Patience() time.Duration { return 700 * time.Millisecond }
+// Patience: what failed is tried again after a second.
+func (reference) Patience() time.Duration { return 1200 * time.Millisecond }
 
 func (reference) StopLimit() time.Duration { return 5 * time.Second }

@@ -6,6 +6,8 @@ package subject
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +23,9 @@ type Setting struct {
 	Binary     string
 	Kubeconfig string
 	// Args precede those that the profile makes.
-	Args     []string
+	Args []string
+	// Help is what the binary answered to the profile's Inquiry.
+	Help     string
 	Families []world.Family // of the cluster, primary first
 	Ranges   world.Ranges
 	Options  scenario.Options
@@ -29,36 +33,66 @@ type Setting struct {
 
 // Profile knows one kind of proxy.
 type Profile interface {
+	// Inquiry are the arguments with which the binary tells its options; nil if they are known.
+	Inquiry() []string
 	// Command starts the proxy. The error is a *Lacks if the proxy cannot do what the scenario's options ask for.
 	Command(Setting) (world.Command, error)
 	// IsError tells whether a line of its log reports an error that a scenario should hear of.
 	IsError(line string) bool
+	// Ready is how the proxy shows that it may be judged.
+	Ready() Ready
 	// Keeps is the kernel state that the proxy promises to keep.
 	Keeps() invariant.Keep
-	// Patience is how long an idle proxy of this kind may rest before it acts on what it already knows, on a nominal machine:
-	// the longest of its internal delays.
+	// Patience is how long an idle proxy of this kind may rest before it acts on what it already knows: the longest of its
+	// internal delays, by the clock.
 	Patience() time.Duration
 	// StopLimit is how long it may take to exit after SIGTERM, on a nominal machine.
 	StopLimit() time.Duration
 }
 
-// Lacks is the reason for a skip: the proxy has no such option.
-type Lacks struct{ Option string }
-
-func (l *Lacks) Error() string { return fmt.Sprintf("the subject has no option for %s", l.Option) }
-
-// profiles are the kinds of proxies that can be named.
-var profiles = map[string]Profile{
-	"reference": reference{},
+// Ready is a sign of readiness; exactly one is set. A health endpoint is none: kube-router's answers before its first sync.
+type Ready struct {
+	// IPVS: the Service "kubernetes" is in IPVS.
+	IPVS bool
+	// Answers: the Service "kubernetes" takes connections from the node.
+	Answers bool
+	// Log: a line of the log matches.
+	Log *regexp.Regexp
 }
 
-// ProfileOf finds a profile by its name.
-func ProfileOf(name string) (Profile, error) {
-	p, ok := profiles[name]
-	if !ok {
-		return nil, fmt.Errorf("unknown subject profile %q", name)
+// Lacks is the reason for a skip: the proxy has no such option.
+type Lacks struct {
+	Option string // of the scenario
+	Flag   string // of the proxy, if its name is known
+}
+
+func (l *Lacks) Error() string {
+	if l.Flag != "" {
+		return fmt.Sprintf("the subject has no option %s for %s", l.Flag, l.Option)
 	}
-	return p, nil
+	return fmt.Sprintf("the subject has no option for %s", l.Option)
+}
+
+// ProfileOf finds the profile of a proxy by its name. A definition is given for "exec" only.
+func ProfileOf(name, version string, d *Definition) (Profile, error) {
+	switch {
+	case name == "reference":
+		return reference{}, nil
+	case name == "kube-router":
+		return kubeRouter{version}, nil
+	case name == "exec" && d != nil:
+		return execProfile{d}, nil
+	}
+	return nil, fmt.Errorf("unknown subject profile %q", name)
+}
+
+// crashed tells whether a line is what a Go program says when it crashes, or finds out that it is racing with itself.
+func crashed(line string) bool {
+	return strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") || strings.HasPrefix(line, "WARNING: DATA RACE")
+}
+
+func matchesAny(expressions []*regexp.Regexp, line string) bool {
+	return slices.ContainsFunc(expressions, func(e *regexp.Regexp) bool { return e.MatchString(line) })
 }
 
 // prefixes are the ranges in the order of the families, as command lines want them.

@@ -16,6 +16,7 @@ import (
 
 	"proxyproof/harness/event"
 	"proxyproof/harness/scenario"
+	"proxyproof/harness/subject"
 	"proxyproof/sim/netstate"
 )
 
@@ -93,6 +94,8 @@ type Subject struct {
 	Binary string `json:"binary"`
 	// Args precede those that the profile makes.
 	Args []string `json:"args,omitempty"`
+	// Definition of an exec subject.
+	Definition *subject.Definition `json:"definition,omitempty"`
 }
 
 // Cancel asks for the end of a case or command. Its Done still comes.

@@ -50,7 +50,7 @@ func (c *caseRun) baseline(ctx context.Context) error {
 			continue
 		}
 		node, _ := c.world.Node(n.Name)
-		p, err := c.newProxy(node)
+		p, err := c.newProxy(ctx, node)
 		if err != nil {
 			return err
 		}

@@ -26,6 +26,8 @@ type patience struct {
 	// rest is how long findings must stay the same on a settled system before they are believed: longer than any delay after
 	// which the subject might still act by itself.
 	rest time.Duration
+	// deaf is how long a subject that is at rest may fail to acknowledge what it was sent.
+	deaf time.Duration
 }
 
 // await judges until nothing is found and the system is settled. It gives up when the budget is spent, or when the system has
@@ -49,7 +51,7 @@ func await(ctx context.Context, s *settler, p patience, check checks, fresh func
 		} else {
 			cutOff = 0
 		}
-		spent, unreachable := time.Since(start) > p.budget, cutOff > p.rest
+		spent, unreachable := time.Since(start) > p.budget, cutOff > p.deaf
 		if state != settled && !spent && !unreachable {
 			continue
 		}
@@ -59,7 +61,7 @@ func await(ctx context.Context, s *settler, p patience, check checks, fresh func
 		result.rounds++
 		switch {
 		case unreachable:
-			result.findings = append(result.findings, cutOffFinding(p.rest))
+			result.findings = append(result.findings, cutOffFinding(p.deaf))
 		case spent && state != settled:
 			result.findings = append(result.findings, unsettled(p.budget))
 		}

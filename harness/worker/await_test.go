@@ -68,7 +68,7 @@ func TestAwaitPassesWhenNothingIsFound(t *testing.T) {
 		return nil, nil
 	}
 	still := &script{moments: []moment{{fingerprint: "a"}}}
-	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, rest: time.Minute}, check, everything)
+	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: time.Minute}, check, everything)
 	if err != nil || len(result.findings) != 0 || result.rounds != 3 {
 		t.Errorf("got %+v, %v", result, err)
 	}
@@ -78,7 +78,7 @@ func TestAwaitGivesUpOnASystemAtRest(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return []finding.Finding{wrong}, nil }
 	still := &script{moments: []moment{{fingerprint: "a"}}}
 	start := time.Now()
-	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, rest: 20 * time.Millisecond}, check, everything)
+	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: 20 * time.Millisecond}, check, everything)
 	if err != nil || len(result.findings) != 1 || time.Since(start) > 10*time.Second {
 		t.Errorf("got %+v, %v after %v", result, err, time.Since(start))
 	}
@@ -88,7 +88,7 @@ func TestAwaitDoesNotWaitForWhatIsKnown(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return []finding.Finding{wrong}, nil }
 	still := &script{moments: []moment{{fingerprint: "a"}}}
 	nothingNew := func([]finding.Finding) []finding.Finding { return nil }
-	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, rest: time.Minute}, check, nothingNew)
+	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: time.Minute}, check, nothingNew)
 	if err != nil || result.rounds != 1 {
 		t.Errorf("got %+v, %v", result, err)
 	}
@@ -97,7 +97,7 @@ func TestAwaitDoesNotWaitForWhatIsKnown(t *testing.T) {
 func TestAwaitSaysThatTheSystemNeverSettled(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return nil, nil }
 	restless := &script{moments: []moment{{fingerprint: "a", busy: true}}}
-	result, err := await(t.Context(), quietly(restless), patience{budget: 30 * time.Millisecond, rest: time.Minute}, check, everything)
+	result, err := await(t.Context(), quietly(restless), patience{budget: 30 * time.Millisecond, deaf: time.Minute, rest: time.Minute}, check, everything)
 	if err != nil || len(result.findings) != 1 || result.findings[0].ID != "subject-not-settled" {
 		t.Errorf("got %+v, %v", result, err)
 	}
@@ -106,7 +106,7 @@ func TestAwaitSaysThatTheSystemNeverSettled(t *testing.T) {
 func TestAwaitSaysThatTheSubjectIsCutOff(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return nil, nil }
 	cut := &script{moments: []moment{{fingerprint: "a", pending: 100}}}
-	result, err := await(t.Context(), quietly(cut), patience{budget: time.Minute, rest: 10 * time.Millisecond}, check, everything)
+	result, err := await(t.Context(), quietly(cut), patience{budget: time.Minute, deaf: 10 * time.Millisecond, rest: 10 * time.Millisecond}, check, everything)
 	if err != nil || len(result.findings) != 1 || result.findings[0].ID != "subject-cut-off" {
 		t.Errorf("got %+v, %v", result, err)
 	}

@@ -22,6 +22,7 @@ type caseRun struct {
 	record  *record
 	profile subject.Profile
 	binary  string // path of the subject's executable
+	helps   *helps
 	*cluster
 	proxies []*proxy
 	holds   []*hold
@@ -70,7 +71,7 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 			err = fmt.Errorf("the worker panicked: %v\n%s", p, debug.Stack())
 		}
 	}()
-	profile, err := subject.ProfileOf(job.Subject.Profile)
+	profile, err := subject.ProfileOf(job.Subject.Profile, job.Subject.Version, job.Subject.Definition)
 	if err != nil {
 		return err
 	}
@@ -78,9 +79,10 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 	if err != nil {
 		return err
 	}
-	c := &caseRun{job: job, speed: w.speed, record: record, profile: profile, binary: binary}
+	c := &caseRun{job: job, speed: w.speed, record: record, profile: profile, binary: binary, helps: &w.helps}
 	c.settler = &settler{window: w.scale(settleWindow), look: c.look}
-	c.patience = patience{budget: w.scale(stepBudget), rest: w.scale(profile.Patience())}
+	// The subject's own delays are by the clock, however slow the machine is; that they have ended takes a window to be seen.
+	c.patience = patience{budget: w.scale(stepBudget), rest: profile.Patience() + w.scale(settleWindow), deaf: w.scale(deafLimit)}
 	defer func() {
 		record.enter(len(job.Scenario.Steps)+1, event.Phase{Name: "close"})
 		err = errors.Join(err, c.close())
@@ -90,6 +92,9 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 
 // stepBudget is how long the checks of one step may take to hold, on a nominal machine.
 const stepBudget = 10 * time.Second
+
+// deafLimit is how long bytes may stay unacknowledged, on a nominal machine: the kernel acknowledges them, not the process.
+const deafLimit = 700 * time.Millisecond
 
 // scale stretches a duration that is meant for a nominal machine.
 func (w *Worker) scale(d time.Duration) time.Duration { return time.Duration(float64(d) * w.speed) }

@@ -48,7 +48,11 @@ func (c *caseRun) startHolds(ctx context.Context, ofServices bool) error {
 				return fmt.Errorf("hold: no place is called %s", name)
 			}
 			for _, t := range targets {
-				if err := c.startHold(ctx, spec, from, t); err != nil {
+				err := c.startHold(ctx, spec, from, t)
+				switch {
+				case err != nil && ofServices && ctx.Err() == nil:
+					c.record.find(lost(from, t, time.Now(), "could not be held open at all", err.Error()))
+				case err != nil:
 					return fmt.Errorf("hold a connection from %s to %s: %w", name, t, err)
 				}
 			}
@@ -104,12 +108,16 @@ func (c *caseRun) judgeHold(h *hold, r probe.HeldResult) {
 	if r.Broken {
 		since = r.Since
 	}
-	c.record.find(finding.Finding{
-		ID: holdLost, Time: since, Node: h.target.node, Family: h.target.family().String(),
-		Object:   fmt.Sprintf("%s from %s", h.target, h.from.Name()),
-		Sentence: fmt.Sprintf("what was held open from %s to %s was lost, while an outage of %v is allowed", h.from.Name(), h.target, most),
-		Evidence: []string{r.String()},
-	})
+	c.record.find(lost(h.from, h.target, since, fmt.Sprintf("was lost, while an outage of %v is allowed", most), r.String()))
+}
+
+func lost(from world.Place, t target, since time.Time, what, evidence string) finding.Finding {
+	return finding.Finding{
+		ID: holdLost, Time: since, Node: t.node, Family: t.family().String(),
+		Object:   fmt.Sprintf("%s from %s", t, from.Name()),
+		Sentence: fmt.Sprintf("what was to be held open from %s to %s %s", from.Name(), t, what),
+		Evidence: []string{evidence},
+	}
 }
 
 // speaks is the kind of probe that a target understands.

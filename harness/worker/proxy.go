@@ -13,6 +13,7 @@ import (
 	"proxyproof/harness/scenario"
 	"proxyproof/harness/subject"
 	"proxyproof/sim/netstate"
+	"proxyproof/sim/probe"
 	"proxyproof/sim/world"
 )
 
@@ -28,16 +29,22 @@ type proxy struct {
 
 	lock   sync.Mutex
 	errors []string
+	// said: a line matched what the profile takes for readiness.
+	said bool
 }
 
 // kubeconfigPath is where the subject finds its way to the API, in the node's private file system.
 const kubeconfigPath = "/run/proxyproof/kubeconfig"
 
 // newProxy prepares the subject of a node.
-func (c *caseRun) newProxy(node world.Node) (*proxy, error) {
+func (c *caseRun) newProxy(ctx context.Context, node world.Node) (*proxy, error) {
 	s := c.job.Scenario.Subject
+	help, err := c.helps.ask(ctx, node, c.binary, c.profile.Inquiry())
+	if err != nil {
+		return nil, err
+	}
 	command, err := c.profile.Command(subject.Setting{
-		Node: node.Name(), Binary: c.binary, Kubeconfig: kubeconfigPath, Args: c.job.Subject.Args,
+		Node: node.Name(), Binary: c.binary, Kubeconfig: kubeconfigPath, Args: c.job.Subject.Args, Help: help,
 		Families: c.job.Family.Families(), Ranges: c.world.Ranges(), Options: s.Options,
 	})
 	if err != nil {
@@ -51,18 +58,33 @@ func (c *caseRun) newProxy(node world.Node) (*proxy, error) {
 	command.Files = map[string][]byte{kubeconfigPath: kubeconfig}
 	command.Output = func(line world.Line) {
 		c.record.add(event.Event{Time: line.Time, Log: &event.Log{Node: node.Name(), Line: line.Text}})
-		if c.profile.IsError(line.Text) {
-			p.lock.Lock()
-			defer p.lock.Unlock()
-			p.errors = append(p.errors, line.Text)
-		}
+		p.hear(line.Text, c.profile)
 	}
 	p.command = command
 	return p, nil
 }
 
+// hear takes note of a line of the log.
+func (p *proxy) hear(line string, profile subject.Profile) {
+	isError, sign := profile.IsError(line), profile.Ready().Log
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	if isError {
+		p.errors = append(p.errors, line)
+	}
+	p.said = p.said || sign != nil && sign.MatchString(line)
+}
+
+// hasSaid tells whether the log has shown readiness.
+func (p *proxy) hasSaid() bool {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	return p.said
+}
+
 // start begins a process.
 func (c *caseRun) start(ctx context.Context, p *proxy) error {
+	p.said = false
 	process, err := p.node.Start(ctx, p.command)
 	if err != nil {
 		return err
@@ -121,31 +143,20 @@ func (c *caseRun) startSubjects(ctx context.Context) (gone bool, err error) {
 // readyLimit is how long a subject may take to become ready, on a nominal machine.
 const readyLimit = 20 * time.Second
 
-// awaitReady waits until the subject is alive and serves the kubernetes Service: health endpoints answer too early to be
-// believed.
+// awaitReady waits until the subject is alive and shows that it is ready: health endpoints answer too early to be believed.
 func (c *caseRun) awaitReady(ctx context.Context, p *proxy) (bool, error) {
 	limit := c.scale(readyLimit)
 	deadline := time.Now().Add(limit)
-	var last netstate.Fingerprint
 	for time.Now().Before(deadline) {
 		if !p.alive() {
 			c.record.find(c.exited(p))
 			return false, nil
 		}
-		fingerprint, err := p.node.Fingerprint(ctx)
-		if err != nil {
+		if ready, err := c.showsReady(ctx, p); err != nil {
 			return false, err
-		}
-		if fingerprint != last {
-			last = fingerprint
-			state, err := p.node.State(ctx)
-			if err != nil {
-				return false, err
-			}
-			if c.servesKubernetes(state) {
-				c.report(p, "ready", "")
-				return true, nil
-			}
+		} else if ready {
+			c.report(p, "ready", "")
+			return true, nil
 		}
 		if err := pause(ctx, c.scale(settleWindow)/settleLooks); err != nil {
 			return false, err
@@ -153,10 +164,41 @@ func (c *caseRun) awaitReady(ctx context.Context, p *proxy) (bool, error) {
 	}
 	c.record.find(finding.Finding{
 		ID: "subject-not-ready", Node: p.node.Name(),
-		Sentence: fmt.Sprintf("the subject did not program the kubernetes Service (%v) into IPVS within %v", c.kubernetesVIPs(), limit.Round(time.Second)),
+		Sentence: fmt.Sprintf("the subject did not show that it is ready within %v: %s", limit.Round(time.Second), c.signOfReady()),
 		Evidence: p.lastWords(),
 	})
 	return false, nil
+}
+
+// showsReady looks once.
+func (c *caseRun) showsReady(ctx context.Context, p *proxy) (bool, error) {
+	sign := c.profile.Ready()
+	switch {
+	case sign.Log != nil:
+		return p.hasSaid(), nil
+	case sign.Answers:
+		for _, vip := range c.kubernetesVIPs() {
+			aim := probe.Aim{From: p.node, To: netip.AddrPortFrom(vip, kubernetesPort), Timeout: c.scale(time.Second)}
+			if probe.Connect(ctx, aim).Err() != nil {
+				return false, nil
+			}
+		}
+		return true, nil
+	}
+	state, err := p.node.State(ctx)
+	return err == nil && c.servesKubernetes(state), err
+}
+
+// signOfReady is what showsReady looks for, in words.
+func (c *caseRun) signOfReady() string {
+	sign := c.profile.Ready()
+	switch {
+	case sign.Log != nil:
+		return fmt.Sprintf("no line of its log matches %s", sign.Log)
+	case sign.Answers:
+		return fmt.Sprintf("the kubernetes Service (%v) does not take connections from the node", c.kubernetesVIPs())
+	}
+	return fmt.Sprintf("the kubernetes Service (%v) is not in IPVS", c.kubernetesVIPs())
 }
 
 // servesKubernetes tells whether the kubernetes Service is in IPVS.

@@ -25,6 +25,7 @@ type Worker struct {
 
 	lock    sync.Mutex
 	cancels map[string]context.CancelFunc
+	helps   helps
 	running sync.WaitGroup
 }
 

@@ -1,0 +1,82 @@
+package subject
+
+import (
+	"regexp"
+	"slices"
+	"time"
+
+	"proxyproof/harness/invariant"
+	"proxyproof/sim/world"
+)
+
+// kubeRouter is the profile of cloudnativelabs/kube-router with only its service proxy switched on.
+type kubeRouter struct{ version string }
+
+// Inquiry: flags differ between releases.
+func (kubeRouter) Inquiry() []string { return []string{"--help"} }
+
+func (k kubeRouter) Command(s Setting) (world.Command, error) {
+	period := time.Duration(s.Options.SyncPeriod)
+	if period == 0 {
+		period = defaultSyncPeriod
+	}
+	balancing := ""
+	if s.Options.LoadBalancer {
+		balancing = "loadBalancer"
+	}
+	masquerading := ""
+	if s.Options.MasqueradeAll {
+		masquerading = "masqueradeAll"
+	}
+	args, err := arguments([]flag{
+		{name: "kubeconfig", value: s.Kubeconfig},
+		{name: "hostname-override", value: s.Node},
+		{name: "run-service-proxy", value: "true"},
+		{name: "run-router", value: "false"},
+		{name: "run-firewall", value: "false"},
+		{name: "run-loadbalancer", value: yes(s.Options.LoadBalancer), option: balancing},
+		// A family whose flag is off is served all the same if the Node object has an address of it.
+		{name: "enable-ipv4", value: yes(slices.Contains(s.Families, world.IPv4))},
+		{name: "enable-ipv6", value: yes(slices.Contains(s.Families, world.IPv6))},
+		{name: "enable-cni", value: "false"},
+		{name: "service-cluster-ip-range", value: prefixes(s.Families, s.Ranges.Services)},
+		{name: "service-external-ip-range", value: prefixes(s.Families, s.Ranges.Externals)},
+		{name: "loadbalancer-ip-range", value: prefixes(s.Families, s.Ranges.LoadBalancers), option: balancing},
+		{name: "masquerade-all", value: yes(s.Options.MasqueradeAll), option: masquerading},
+		{name: "ipvs-sync-period", value: period.String(), option: "syncPeriod"},
+		{name: "health-port", value: "20244"},
+		{name: "metrics-port", value: "0"},
+		{name: "v", value: "1"},
+	}, s.Help)
+	if err != nil {
+		return world.Command{}, err
+	}
+	// The allocator of LoadBalancer addresses signs its Lease with these.
+	env := []string{"POD_NAME=kube-router-" + s.Node, "POD_NAMESPACE=kube-system", "NODE_NAME=" + s.Node}
+	return world.Command{Path: s.Binary, Args: append(slices.Clone(s.Args), args...), Env: env}, nil
+}
+
+// klogError matches what klog prints at the levels error and fatal.
+var klogError = regexp.MustCompile(`^[EF][0-9]{4} [0-9:.]+ +[0-9]+ `)
+
+// kubeRouterMay are errors that say nothing about the proxy.
+var kubeRouterMay []*regexp.Regexp
+
+func (kubeRouter) IsError(line string) bool {
+	return crashed(line) || klogError.MatchString(line) && !matchesAny(kubeRouterMay, line)
+}
+
+func (kubeRouter) Ready() Ready { return Ready{IPVS: true} }
+
+func (k kubeRouter) Keeps() invariant.Keep {
+	keeps := invariant.KeepIPVS | invariant.KeepSets | invariant.KeepAddresses
+	if since(k.version, "v2.11.0") {
+		keeps |= invariant.KeepNodePortsPerFamily
+	}
+	return keeps
+}
+
+// Patience: a sync follows an event at once, or when the one before it has ended; the allocator waits for the next event.
+func (kubeRouter) Patience() time.Duration { return 1500 * time.Millisecond }
+
+func (kubeRouter) StopLimit() time.Duration { return 10 * time.Second }
