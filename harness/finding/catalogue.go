@@ -21,6 +21,16 @@ func Catalogue() []Entry {
 	return all
 }
 
+// Lookup finds the entry of an id.
+func Lookup(id ID) (Entry, bool) {
+	for _, e := range Catalogue() {
+		if e.ID == id {
+			return e, true
+		}
+	}
+	return Entry{}, false
+}
+
 var packets = []Entry{
 	{
 		ID:      "apiserver-refused",

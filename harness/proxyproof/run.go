@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"proxyproof/harness/known"
 	"proxyproof/harness/lane"
 	"proxyproof/harness/report"
 	"proxyproof/harness/run"
@@ -86,6 +87,7 @@ type runCommand struct {
 	Junit         string   `help:"Write a JUnit report to this file." type:"path"`
 	Events        string   `help:"Write every event as a line of JSON to this file." type:"path"`
 	DieWithParent bool     `help:"End when the parent process does, as make's child should." hidden:""`
+	Known         bool     `help:"Take what is known of a release into account; --no-known fails on it." default:"true" negatable:""`
 	Verbose       bool     `short:"v" help:"Tell what happened in passing cases, too."`
 }
 
@@ -109,10 +111,14 @@ func (c *runCommand) Run(ctx context.Context) error {
 		return usageError{err}
 	}
 	defer closeReports()
+	issues, err := c.issues(subjects)
+	if err != nil {
+		return err
+	}
 	summary, err := run.Run(ctx, run.Options{
 		Plan: run.Plan{
 			Scenarios: scenarios, Families: families, Subjects: subjects,
-			Backend: netstate.Backend(c.Iptables), Seed: c.Seed, Times: c.Times,
+			Backend: netstate.Backend(c.Iptables), Seed: c.Seed, Times: c.Times, Known: issues,
 		},
 		Selection: run.Selection{Focus: c.Focus, Skip: c.Skip, Labels: c.Labels},
 		Reporters: reporters,
@@ -131,6 +137,25 @@ func (c *runCommand) Run(ctx context.Context) error {
 		return exitError(code)
 	}
 	return nil
+}
+
+// issues are the known issues of the subjects whose version is known.
+func (c *runCommand) issues(subjects []subject.Subject) (map[string][]known.Issue, error) {
+	issues := map[string][]known.Issue{}
+	for _, s := range subjects {
+		var err error
+		switch {
+		case !c.Known:
+		case s.Definition != nil:
+			issues[s.Name] = s.Definition.Known
+		case s.Version != "":
+			issues[s.Name], err = known.Of(s.Profile)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return issues, nil
 }
 
 // slots is how many cases run at a time: enough to fill the cores while some cases wait for states.

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,7 +68,7 @@ func TestOutcomeWithoutVerdictIsInfra(t *testing.T) {
 
 func TestCountLine(t *testing.T) {
 	s := Summary{Outcomes: []Outcome{outcome(event.Pass), outcome(event.Known), outcome(event.Fail), outcome(event.Infra), outcome(event.StaleKnown), outcome(event.Skip)}}
-	if got := CountLine(s); got != "2 passed, 3 failed, 1 skipped" {
+	if got := CountLine(s); got != "2 passed, 3 failed, 1 skipped (1 passed with known issues, 1 failed through trouble of our own)" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -85,5 +86,30 @@ func TestJUnitIsXMLWithTheRightCounts(t *testing.T) {
 	suite := back.Suites[0]
 	if suite.Tests != 4 || suite.Failures != 1 || suite.Errors != 1 || suite.Skipped != 1 || !strings.Contains(suite.Cases[1].Failure.Text, "a < b & c") {
 		t.Errorf("got %+v", suite)
+	}
+}
+
+func TestTable(t *testing.T) {
+	at := func(name, subject string, o Outcome) Outcome {
+		o.Case.Scenario, o.Case.Family, o.Case.Subject = &scenario.Scenario{Name: name}, "ipv6", subject
+		return o
+	}
+	refused, lost := finding.Finding{ID: "apiserver-refused"}, finding.Finding{ID: "hold-lost"}
+	s := Summary{Outcomes: []Outcome{
+		at("a", "old", outcome(event.Fail, lost, refused, lost)), at("a", "new", outcome(event.Pass)),
+		at("b", "old", outcome(event.Known, refused)), at("b", "new", outcome(event.StaleKnown)),
+	}}
+	want := []string{
+		"scenario/family  old  new",
+		"a/ipv6           AB   pass",
+		"b/ipv6           (A)  stale-known",
+		"A = apiserver-refused",
+		"B = hold-lost",
+	}
+	if got := Table(s); !slices.Equal(got, want) {
+		t.Errorf("got\n%s", strings.Join(got, "\n"))
+	}
+	if got := Table(Summary{Outcomes: s.Outcomes[:1]}); got != nil {
+		t.Errorf("one subject: got %q", got)
 	}
 }

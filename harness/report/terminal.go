@@ -65,11 +65,15 @@ func (t Terminal) Finish(s Summary) error {
 	for _, line := range findingCounts(s) {
 		fmt.Fprintln(t.W, line)
 	}
+	for _, line := range Table(s) {
+		fmt.Fprintln(t.W, line)
+	}
 	_, err := fmt.Fprintln(t.W, CountLine(s))
 	return err
 }
 
-// CountLine is the last line of a run: "N passed, N failed", then the other verdicts that occurred.
+// CountLine is the last line of a run: "N passed, N failed", then the other verdicts that occurred. A case with known issues only
+// has passed, and one that should have had some has failed.
 func CountLine(s Summary) string {
 	parts := []string{
 		fmt.Sprintf("%d passed", s.Count(event.Pass)+s.Count(event.Known)),
@@ -78,7 +82,18 @@ func CountLine(s Summary) string {
 	if n := s.Count(event.Skip); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d skipped", n))
 	}
-	return strings.Join(parts, ", ")
+	line := strings.Join(parts, ", ")
+	var notes []string
+	if n := s.Count(event.Known); n > 0 {
+		notes = append(notes, fmt.Sprintf("%d passed with known issues", n))
+	}
+	if n := s.Count(event.Infra); n > 0 {
+		notes = append(notes, fmt.Sprintf("%d failed through trouble of our own", n))
+	}
+	if len(notes) > 0 {
+		line += " (" + strings.Join(notes, ", ") + ")"
+	}
+	return line
 }
 
 // times tells where the wall time went.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"proxyproof/harness/known"
 	"proxyproof/harness/report"
 	"proxyproof/harness/scenario"
 	"proxyproof/harness/subject"
@@ -24,6 +25,8 @@ type Plan struct {
 	Seed     uint64
 	// Times is how often each case is run; 1 unless steadiness is to be shown.
 	Times int
+	// Known are the known issues by the name of the subject.
+	Known map[string][]known.Issue
 }
 
 // task is one case with everything that a worker needs.
@@ -31,6 +34,7 @@ type task struct {
 	info    report.Case
 	job     wire.Job
 	subject subject.Subject
+	known   []known.Issue
 	round   int
 	labels  []string
 }
@@ -78,6 +82,7 @@ func (p Plan) task(c scenario.Case, sub subject.Subject, round int) task {
 			Subject: wire.Subject{Profile: sub.Profile, Version: sub.Version, Args: sub.Args, Definition: sub.Definition},
 		},
 		subject: sub,
+		known:   p.Known[sub.Name],
 		round:   round,
 		labels:  labels,
 	}

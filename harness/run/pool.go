@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"proxyproof/harness/event"
+	"proxyproof/harness/finding"
+	"proxyproof/harness/known"
 	"proxyproof/harness/lane"
 	"proxyproof/harness/report"
 	"proxyproof/sim/guest"
@@ -70,8 +72,16 @@ func (p *pool) try(ctx context.Context, t task) (report.Outcome, error) {
 	worker, err := p.prepare(ctx, &t)
 	start := time.Now()
 	var events []event.Event
+	var found []finding.ID
 	if err == nil {
 		err = worker.Run(ctx, t.job, func(e event.Event) {
+			if e.Finding != nil {
+				found = append(found, e.Finding.ID)
+			}
+			if e.Verdict != nil {
+				verdict := known.Judge(t.known, known.Case{Scenario: t.info.Scenario.Name, Family: t.info.Family, Version: t.subject.Version}, found, *e.Verdict)
+				e.Verdict = &verdict
+			}
 			events = append(events, e)
 			p.tell.event(e)
 		})

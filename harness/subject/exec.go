@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"proxyproof/harness/invariant"
+	"proxyproof/harness/known"
 	"proxyproof/harness/scenario"
 	"proxyproof/sim/world"
 )
@@ -34,6 +35,8 @@ type Definition struct {
 	Keeps []string `yaml:"keeps" json:"keeps,omitempty"`
 	// Errors are regular expressions of log lines that report an error.
 	Errors []string `yaml:"errors" json:"errors,omitempty"`
+	// Known are findings that it cannot help, as in harness/known.
+	Known []known.Issue `yaml:"known" json:"-"`
 	// Patience is how long it may rest before it acts on what it knows, StopLimit how long it may take to exit after SIGTERM.
 	Patience  scenario.Duration `yaml:"patience" json:"patience,omitempty"`
 	StopLimit scenario.Duration `yaml:"stopLimit" json:"stopLimit,omitempty"`
@@ -77,6 +80,9 @@ func ReadDefinition(file string) (*Definition, error) {
 }
 
 func (d *Definition) check() error {
+	if err := known.Check(d.Known); err != nil {
+		return fmt.Errorf("known: %w", err)
+	}
 	if d.Name == "" || strings.ContainsAny(d.Name, " /@") {
 		return fmt.Errorf("name: want a word without spaces, slashes and @, got %q", d.Name)
 	}

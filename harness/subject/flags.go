@@ -13,8 +13,8 @@ type flag struct {
 // helpFlag finds the names of flags at the beginnings of the lines of a help text.
 var helpFlag = regexp.MustCompile(`(?m)^\s*(?:-\w, )?--([a-z0-9][a-z0-9-]*)`)
 
-// known are the names of the flags that a help text lists.
-func known(help string) map[string]bool {
+// flagNames are the names of the flags that a help text lists.
+func flagNames(help string) map[string]bool {
 	names := map[string]bool{}
 	for _, match := range helpFlag.FindAllStringSubmatch(help, -1) {
 		names[match[1]] = true
@@ -24,7 +24,7 @@ func known(help string) map[string]bool {
 
 // arguments are the flags that the binary knows. The error is a *Lacks if it does not know one that the scenario needs.
 func arguments(flags []flag, help string) ([]string, error) {
-	names := known(help)
+	names := flagNames(help)
 	var args []string
 	for _, f := range flags {
 		switch {

@@ -59,8 +59,11 @@ func (k kubeRouter) Command(s Setting) (world.Command, error) {
 // klogError matches what klog prints at the levels error and fatal.
 var klogError = regexp.MustCompile(`^[EF][0-9]{4} [0-9:.]+ +[0-9]+ `)
 
-// kubeRouterMay are errors that say nothing about the proxy.
-var kubeRouterMay []*regexp.Regexp
+// kubeRouterMay are errors that say nothing about the service proxy.
+var kubeRouterMay = []*regexp.Regexp{
+	// It asks for this of links that the router would have made, or that it is about to make itself.
+	regexp.MustCompile(`failed to get rp_filter value for (kube-bridge|kube-dummy-if)`),
+}
 
 func (kubeRouter) IsError(line string) bool {
 	return crashed(line) || klogError.MatchString(line) && !matchesAny(kubeRouterMay, line)

@@ -31,9 +31,12 @@ const (
 	holdLost            finding.ID = "hold-lost"
 )
 
-// probeLimit is how long a probe waits for an answer on a nominal machine: a refusal over IPv6 is reported only after the first
-// SYN was sent again, a second later.
-const probeLimit = 3 * time.Second
+// A probe waits for an answer for probeLimit by the clock, since a refusal over IPv6 is reported only after the first SYN was sent
+// again, a second later, and then for what this machine needs to handle it.
+const (
+	probeLimit = 3 * time.Second
+	probeExtra = 400 * time.Millisecond // on a nominal machine
+)
 
 // guardJobs are the probes that every scenario has without asking: the API server answers on every address of its node, from
 // everywhere, and the node reaches its own addresses.
@@ -89,7 +92,7 @@ func (c *caseRun) selfJob(node world.Node, address netip.Addr) job {
 
 // aim is that of one probe; a client enters through the node via.
 func (c *caseRun) aim(from world.Place, via string, to netip.AddrPort) probe.Aim {
-	return probe.Aim{From: from, Via: via, To: to, Timeout: c.scale(probeLimit)}
+	return probe.Aim{From: from, Via: via, To: to, Timeout: probeLimit + c.scale(probeExtra)}
 }
 
 func answered(r probe.Result) bool { return r.Outcome == probe.Answered }
