@@ -10,13 +10,13 @@ RUN     := $(BIN)/proxyproof run --die-with-parent --junit $(OUT)/junit.xml --ev
 # Packages whose tests need a kernel with IPVS; they run as compiled binaries in the VM.
 KERNEL  := sim/netns sim/netstate sim/probe
 
-.PHONY: test-scenarios test build lint unit kernel scenarios clean deps-run deps-test
+.PHONY: test-scenarios test build lint unit kernel killed clean deps-run deps-test
 
 test-scenarios: deps-run build ## run every scenario in every IP family against the reference
 	@mkdir -p $(OUT)
 	$(RUN) $(ARGS)
 
-test: deps-test build lint unit kernel ## everything: linters, unit tests, kernel tests, all scenarios
+test: deps-test build lint unit kernel killed ## everything: linters, unit tests, kernel tests, all scenarios
 	@ci/totals $(OUT) -- $(MAKE) --no-print-directory test-scenarios
 
 build: ## the harness, the reference proxy, and the reference with the bug zoo
@@ -38,6 +38,9 @@ unit: ## unit tests under the race detector
 
 kernel: build ## tests of the packages that need IPVS, on a kernel that has it
 	ci/kernel-tests $(BIN)/proxyproof $(KERNEL)
+
+killed: build ## what a run leaves on this machine when it is killed: nothing
+	ci/killed 3 $(BIN)/proxyproof run --focus keeps-apiserver
 
 deps-run:
 	@ci/deps run

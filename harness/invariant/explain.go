@@ -143,7 +143,7 @@ func (v View) describe(m match, r netstate.Rule, p packet) []string {
 func icmpName(f world.Family, number string) string {
 	names := map[string]string{"0": "echo-reply", "3": "destination-unreachable", "8": "echo-request", "11": "time-exceeded"}
 	if f == world.IPv6 {
-		names = map[string]string{"1": "destination-unreachable", "3": "time-exceeded", "128": "echo-request", "129": "echo-reply",
+		names = map[string]string{"1": "destination-unreachable", "2": "packet-too-big", "3": "time-exceeded", "4": "parameter-problem", "128": "echo-request", "129": "echo-reply",
 			"133": "router-solicitation", "134": "router-advertisement", "135": "neighbour-solicitation", "136": "neighbour-advertisement"}
 	}
 	if name, ok := names[number]; ok {
