@@ -102,6 +102,12 @@ var process = []Entry{
 		LookAt:  "The lines in the evidence, and what happened in the kernel at that time.",
 	},
 	{
+		ID:      "subject-wrote-outside",
+		Summary: "The subject made, changed or removed files outside of /etc, /run, /tmp and /var/lib.",
+		Meaning: "On a real node it would leave traces that nobody removes, or fail where the file system is read-only. Here they went into a layer of the node's own.",
+		LookAt:  "The paths in the evidence: a cache, a log file, a configuration of another program.",
+	},
+	{
 		ID:      "subject-not-settled",
 		Summary: "The subject did not come to rest: it kept working, or the kernel's state kept changing.",
 		Meaning: "It writes in a loop. Each write is a chance to lose traffic, and a second sync should change nothing.",

@@ -215,6 +215,9 @@ var faults = []fault{
 	{id: "subject-log-error", unfamilied: true, do: func(t *testing.T, n *node, f world.Family) {
 		n.Subject.Errors = []string{"level=ERROR msg=\"add VIP\""}
 	}},
+	{id: "subject-wrote-outside", unfamilied: true, do: func(t *testing.T, n *node, f world.Family) {
+		n.Subject.Written = []string{"/usr/lib/proxy.cache"}
+	}},
 }
 
 // unserve takes a virtual service out of IPVS alone.

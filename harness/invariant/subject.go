@@ -9,14 +9,15 @@ import (
 const (
 	subjectExited   finding.ID = "subject-exited"
 	subjectLogError finding.ID = "subject-log-error"
+	subjectWrote    finding.ID = "subject-wrote-outside"
 )
 
 // alive is the seventh invariant: the subject lives while it should, and logs no error.
 func alive() Check {
 	return Check{
 		Name:     "subject",
-		Doc:      "The subject is alive while the scenario wants it to run, and logs no error that its profile does not allow.",
-		Findings: []finding.ID{subjectExited, subjectLogError},
+		Doc:      "The subject is alive while the scenario wants it to run, logs no error that its profile does not allow, and leaves the files of its machine alone.",
+		Findings: []finding.ID{subjectExited, subjectLogError, subjectWrote},
 		Judge:    judgeSubject,
 	}
 }
@@ -39,6 +40,13 @@ func judgeSubject(v View) []finding.Finding {
 			ID: subjectLogError, Node: v.Node.Name,
 			Sentence: fmt.Sprintf("the subject %s logged %s", v.Subject.Name, count(n, "error", "errors")),
 			Evidence: append([]string{"expected: no line that reports an error"}, logged...),
+		})
+	}
+	if n := len(v.Subject.Written); n > 0 {
+		found = append(found, finding.Finding{
+			ID: subjectWrote, Node: v.Node.Name,
+			Sentence: fmt.Sprintf("the subject %s wrote %s of its machine: %s", v.Subject.Name, count(n, "file", "files"), list(v.Subject.Written)),
+			Evidence: append([]string{"expected: files below /etc, /run, /tmp and /var/lib only"}, prefixed("written: ", lines(v.Subject.Written))...),
 		})
 	}
 	return found

@@ -76,6 +76,8 @@ type Subject struct {
 	Exit     int
 	// Errors are log lines that the subject's profile takes for errors and does not allow.
 	Errors []string
+	// Written are files that it made, changed or removed outside of what belongs to its node.
+	Written []string
 }
 
 // Check is one invariant.

@@ -58,12 +58,16 @@ func (c *caseRun) views(ctx context.Context) ([]invariant.View, error) {
 		if err != nil {
 			return nil, err
 		}
+		written, err := p.node.Written()
+		if err != nil {
+			return nil, err
+		}
 		views = append(views, invariant.View{
 			Node: nodeFacts(p.node, c.job.Family), Families: c.job.Family.Families(), Ranges: c.world.Ranges(),
 			Objects: objects, Options: c.job.Scenario.Subject.Options, Keeps: c.profile.Keeps(),
 			Before: p.before, Now: state,
 			Subject: invariant.Subject{
-				Name: c.job.Subject.Profile, Expected: p.wanted, Alive: p.alive(), Exit: exitOf(p), Errors: p.logged(),
+				Name: c.job.Subject.Profile, Expected: p.wanted, Alive: p.alive(), Exit: exitOf(p), Errors: p.logged(), Written: written,
 			},
 		})
 	}

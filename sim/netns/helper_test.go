@@ -31,12 +31,22 @@ func TestMain(m *testing.M) {
 
 var helpers = map[string]func() int{
 	"report": report,
+	"stray":  stray,
 	"sleep":  func() int { fmt.Println("asleep"); return forever() },
 	"burn":   burn,
 	"breed":  breed,
 	"orphan": orphan,
 	"shout":  shout,
 	"world":  ownWorld,
+}
+
+// stray makes the first file that it is told, and removes the second.
+func stray() int {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(os.Args[1]), 0o755), os.WriteFile(os.Args[1], []byte("stray"), 0o644), os.Remove(os.Args[2])); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 func forever() int {

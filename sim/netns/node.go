@@ -66,6 +66,16 @@ func newNode(ctx context.Context, l nodeLayout, spec world.Spec, group *cgroup, 
 	return n, nil
 }
 
+// Written implements world.Node.
+func (n *node) Written() ([]string, error) {
+	n.lock.Lock()
+	defer n.lock.Unlock()
+	if n.closed {
+		return nil, errClosed
+	}
+	return n.root.written()
+}
+
 func (n *node) PodCIDR(f world.Family) netip.Prefix { return n.podCIDR[f] }
 
 // Do runs f in all namespaces of the node, on a thread that ends with it: one that has been in another mount namespace has
@@ -141,6 +151,9 @@ func (n *node) close() error {
 	}
 	if n.space != nil {
 		n.space.close()
+	}
+	if n.root != nil {
+		err = errors.Join(err, n.root.close())
 	}
 	return err
 }

@@ -38,6 +38,8 @@ const standardTables = "255\tlocal\n254\tmain\n253\tdefault\n0\tunspec\n"
 type root struct {
 	// own are the directories that belong to the node alone.
 	own []string
+	// layer takes what is written elsewhere; nil if the kernel has no such layers, and then everything else is read-only.
+	layer *layer
 }
 
 // newRoot gives the calling thread, which must be locked and in the node's network namespace, a mount and a UTS namespace of
@@ -54,6 +56,12 @@ func newRoot(hostname string, backend netstate.Backend) (*root, error) {
 		return nil, fmt.Errorf("make all mounts private: %w", err)
 	}
 	r := &root{}
+	var noLayer error
+	if r.layer, noLayer = overlay(); noLayer != nil {
+		if err := readOnly("/"); err != nil {
+			return nil, errors.Join(noLayer, err)
+		}
+	}
 	steps := []func() error{
 		mountKernelViews,
 		r.mountEmptyDirs,
@@ -64,10 +72,28 @@ func newRoot(hostname string, backend netstate.Backend) (*root, error) {
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
-			return nil, err
+			return nil, errors.Join(err, r.close())
 		}
 	}
+	if r.layer != nil {
+		return r, r.layer.settle()
+	}
 	return r, nil
+}
+
+func (r *root) close() error {
+	if r.layer == nil {
+		return nil
+	}
+	return r.layer.close()
+}
+
+// written are the files outside of the node's own directories that were written on it.
+func (r *root) written() ([]string, error) {
+	if r.layer == nil {
+		return nil, nil
+	}
+	return r.layer.written()
 }
 
 // mountKernelViews gives a /sys that shows the node's links, and a /proc/sys that can be written. A container's runtime may

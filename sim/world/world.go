@@ -102,6 +102,9 @@ type Node interface {
 	State(ctx context.Context) (*netstate.State, error)
 	// Fingerprint is the cheap form of State: equal fingerprints mean equal states.
 	Fingerprint(ctx context.Context) (netstate.Fingerprint, error)
+	// Written are the files, sorted, that processes on the node made, changed or removed outside of the directories that belong to
+	// the node alone. The machine's own files are as they were.
+	Written() ([]string, error)
 	// Start runs a process on the node: in its network, mount and UTS namespaces, in a session of its own. The context bounds the
 	// start; the process lives until it ends, until Kill, or until the world or this program does.
 	Start(ctx context.Context, c Command) (Process, error)
