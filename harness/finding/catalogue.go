@@ -102,6 +102,12 @@ var process = []Entry{
 		LookAt:  "The lines in the evidence, and what happened in the kernel at that time.",
 	},
 	{
+		ID:      "subject-log-flood",
+		Summary: "The subject logged more than 20 000 lines or 4 MiB in one case.",
+		Meaning: "A disk fills up, and nobody finds the line that matters. Usually a loop that retries without a pause, which eats a CPU, too.",
+		LookAt:  "The last line that was kept. What came after was not recorded, and no error was looked for in it.",
+	},
+	{
 		ID:      "subject-wrote-outside",
 		Summary: "The subject made, changed or removed files outside of /etc, /run, /tmp and /var/lib.",
 		Meaning: "On a real node it would leave traces that nobody removes, or fail where the file system is read-only. Here they went into a layer of the node's own.",

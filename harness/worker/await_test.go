@@ -9,10 +9,11 @@ import (
 	"proxyproof/harness/finding"
 )
 
-// script is a system that goes through moments; the last one stays.
+// script is a system that goes through moments and fingerprints; the last of each stays.
 type script struct {
-	moments []moment
-	at      int
+	moments     []moment
+	prints      []string
+	at, printed int
 }
 
 func (s *script) look(context.Context) (moment, error) {
@@ -21,33 +22,37 @@ func (s *script) look(context.Context) (moment, error) {
 	return m, nil
 }
 
-func quietly(s *script) *settler { return &settler{window: 3 * time.Millisecond, look: s.look} }
-
-func repeat(m moment, n int) []moment {
-	all := make([]moment, n)
-	for i := range all {
-		all[i] = m
+func (s *script) print(context.Context) (string, error) {
+	if len(s.prints) == 0 {
+		return "a", nil
 	}
-	return all
+	p := s.prints[min(s.printed, len(s.prints)-1)]
+	s.printed++
+	return p, nil
+}
+
+func quietly(s *script) *settler {
+	return &settler{window: 3 * time.Millisecond, look: s.look, print: s.print}
 }
 
 func TestObserve(t *testing.T) {
-	still := moment{fingerprint: "a"}
+	still, busy, late := moment{}, moment{busy: true}, moment{pending: 9}
 	for name, c := range map[string]struct {
-		moments []moment
-		want    rest
+		script script
+		want   rest
 	}{
-		"nothing happens":            {repeat(still, 4), settled},
-		"the kernel changes":         {append(repeat(still, 3), moment{fingerprint: "b"}), working},
-		"a thread runs at the end":   {append(repeat(still, 3), moment{fingerprint: "a", busy: true}), working},
-		"a thread runs at first":     {append([]moment{{fingerprint: "a", busy: true}}, repeat(still, 3)...), working},
-		"CPU is used":                {append(repeat(still, 3), moment{fingerprint: "a", cpu: time.Second}), working},
-		"bytes stay on their way":    {repeat(moment{fingerprint: "a", pending: 9}, 4), waiting},
-		"bytes arrive in the window": {append([]moment{{fingerprint: "a", pending: 9}}, repeat(still, 3)...), settled},
-		"a little CPU is background": {append(repeat(still, 3), moment{fingerprint: "a", cpu: 50 * time.Microsecond}), settled},
+		"nothing happens":            {script{moments: []moment{still}}, settled},
+		"the kernel changes":         {script{moments: []moment{still}, prints: []string{"a", "b"}}, working},
+		"a thread runs at the end":   {script{moments: []moment{still, still, still, still, busy}}, working},
+		"a thread runs in between":   {script{moments: []moment{still, still, still, busy, still}}, working},
+		"a thread runs at first":     {script{moments: []moment{busy, still}}, working},
+		"CPU is used":                {script{moments: []moment{still, still, still, still, {cpu: time.Second}}}, working},
+		"bytes stay on their way":    {script{moments: []moment{late}}, waiting},
+		"bytes arrive in the window": {script{moments: []moment{late, late, still}}, settled},
+		"a little CPU is background": {script{moments: []moment{still, still, still, still, {cpu: 50 * time.Microsecond}}}, settled},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, _, err := quietly(&script{moments: c.moments}).observe(t.Context())
+			got, _, err := quietly(&c.script).observe(t.Context())
 			if err != nil || got != c.want {
 				t.Errorf("got %v, %v; want %v", got, err, c.want)
 			}
@@ -67,7 +72,7 @@ func TestAwaitPassesWhenNothingIsFound(t *testing.T) {
 		}
 		return nil, nil
 	}
-	still := &script{moments: []moment{{fingerprint: "a"}}}
+	still := &script{moments: []moment{{}}}
 	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: time.Minute}, check, everything)
 	if err != nil || len(result.findings) != 0 || result.rounds != 3 {
 		t.Errorf("got %+v, %v", result, err)
@@ -76,7 +81,7 @@ func TestAwaitPassesWhenNothingIsFound(t *testing.T) {
 
 func TestAwaitGivesUpOnASystemAtRest(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return []finding.Finding{wrong}, nil }
-	still := &script{moments: []moment{{fingerprint: "a"}}}
+	still := &script{moments: []moment{{}}}
 	start := time.Now()
 	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: 20 * time.Millisecond}, check, everything)
 	if err != nil || len(result.findings) != 1 || time.Since(start) > 10*time.Second {
@@ -86,7 +91,7 @@ func TestAwaitGivesUpOnASystemAtRest(t *testing.T) {
 
 func TestAwaitDoesNotWaitForWhatIsKnown(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return []finding.Finding{wrong}, nil }
-	still := &script{moments: []moment{{fingerprint: "a"}}}
+	still := &script{moments: []moment{{}}}
 	nothingNew := func([]finding.Finding) []finding.Finding { return nil }
 	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: time.Minute}, check, nothingNew)
 	if err != nil || result.rounds != 1 {
@@ -96,7 +101,7 @@ func TestAwaitDoesNotWaitForWhatIsKnown(t *testing.T) {
 
 func TestAwaitSaysThatTheSystemNeverSettled(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return nil, nil }
-	restless := &script{moments: []moment{{fingerprint: "a", busy: true}}}
+	restless := &script{moments: []moment{{busy: true}}}
 	result, err := await(t.Context(), quietly(restless), patience{budget: 30 * time.Millisecond, deaf: time.Minute, rest: time.Minute}, check, everything)
 	if err != nil || len(result.findings) != 1 || result.findings[0].ID != "subject-not-settled" {
 		t.Errorf("got %+v, %v", result, err)
@@ -105,7 +110,7 @@ func TestAwaitSaysThatTheSystemNeverSettled(t *testing.T) {
 
 func TestAwaitSaysThatTheSubjectIsCutOff(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return nil, nil }
-	cut := &script{moments: []moment{{fingerprint: "a", pending: 100}}}
+	cut := &script{moments: []moment{{pending: 100}}}
 	result, err := await(t.Context(), quietly(cut), patience{budget: time.Minute, deaf: 10 * time.Millisecond, rest: 10 * time.Millisecond}, check, everything)
 	if err != nil || len(result.findings) != 1 || result.findings[0].ID != "subject-cut-off" {
 		t.Errorf("got %+v, %v", result, err)
@@ -116,7 +121,7 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	over := errors.New("over")
 	cancel(over)
-	still := &script{moments: []moment{{fingerprint: "a"}}}
+	still := &script{moments: []moment{{}}}
 	if _, err := await(ctx, quietly(still), patience{}, nil, everything); !errors.Is(err, over) {
 		t.Errorf("got %v", err)
 	}

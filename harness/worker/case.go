@@ -80,7 +80,7 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 		return err
 	}
 	c := &caseRun{job: job, speed: w.speed, record: record, profile: profile, binary: binary, helps: &w.helps}
-	c.settler = &settler{window: w.scale(settleWindow), look: c.look}
+	c.settler = &settler{window: w.scale(settleWindow), look: c.look, print: c.print}
 	// The subject's own delays are by the clock, however slow the machine is; that they have ended takes a window to be seen.
 	c.patience = patience{budget: w.scale(stepBudget), rest: profile.Patience() + w.scale(settleWindow), deaf: w.scale(deafLimit)}
 	defer func() {

@@ -150,20 +150,14 @@ func (c *caseRun) explain(probed []finding.Finding, views []invariant.View) []fi
 	return merged
 }
 
-// look is what the settler compares.
+// look is what the settler watches.
 func (c *caseRun) look(ctx context.Context) (moment, error) {
 	var m moment
 	var err error
 	if m.pending, err = c.api.Outstanding(); err != nil {
 		return m, err
 	}
-	var prints []string
 	for _, p := range c.proxies {
-		fingerprint, err := p.node.Fingerprint(ctx)
-		if err != nil {
-			return m, err
-		}
-		prints = append(prints, string(fingerprint))
 		if p.process == nil {
 			continue
 		}
@@ -174,8 +168,20 @@ func (c *caseRun) look(ctx context.Context) (moment, error) {
 		m.cpu += activity.CPU
 		m.busy = m.busy || activity.Busy
 	}
-	m.fingerprint = strings.Join(prints, " ")
 	return m, nil
+}
+
+// print is the fingerprint of all nodes with a proxy.
+func (c *caseRun) print(ctx context.Context) (string, error) {
+	var prints []string
+	for _, p := range c.proxies {
+		fingerprint, err := p.node.Fingerprint(ctx)
+		if err != nil {
+			return "", err
+		}
+		prints = append(prints, string(fingerprint))
+	}
+	return strings.Join(prints, " "), nil
 }
 
 // recordKernel records what changed on each node since it was last recorded.

@@ -31,7 +31,17 @@ type proxy struct {
 	errors []string
 	// said: a line matched what the profile takes for readiness.
 	said bool
+	// lines and bytes of its log so far.
+	lines, bytes int
 }
+
+// What a subject may log in one case. What it logs beyond that is not recorded; it has then drowned what matters on a real node,
+// too.
+const (
+	logLines  = 20_000
+	logBytes  = 4 << 20
+	logErrors = 200
+)
 
 // kubeconfigPath is where the subject finds its way to the API, in the node's private file system.
 const kubeconfigPath = "/run/proxyproof/kubeconfig"
@@ -56,20 +66,42 @@ func (c *caseRun) newProxy(ctx context.Context, node world.Node) (*proxy, error)
 	}
 	p := &proxy{node: node}
 	command.Files = map[string][]byte{kubeconfigPath: kubeconfig}
-	command.Output = func(line world.Line) {
-		c.record.add(event.Event{Time: line.Time, Log: &event.Log{Node: node.Name(), Line: line.Text}})
-		p.hear(line.Text, c.profile)
-	}
+	command.Output = func(line world.Line) { c.hear(p, line) }
 	p.command = command
 	return p, nil
 }
 
 // hear takes note of a line of the log.
-func (p *proxy) hear(line string, profile subject.Profile) {
+func (c *caseRun) hear(p *proxy, line world.Line) {
+	switch within, first := p.count(len(line.Text) + 1); {
+	case first:
+		c.record.find(finding.Finding{
+			ID: "subject-log-flood", Node: p.node.Name(),
+			Sentence: fmt.Sprintf("the subject logged more than %d lines or %d MiB; the rest was dropped", logLines, logBytes>>20),
+			Evidence: []string{"the last line that was kept: " + line.Text[:min(len(line.Text), 200)]},
+		})
+	case within:
+		c.record.add(event.Event{Time: line.Time, Log: &event.Log{Node: p.node.Name(), Line: line.Text}})
+		p.note(line.Text, c.profile)
+	}
+}
+
+// count adds a line to what was logged. within tells that it can still be taken, first that it is the first that cannot.
+func (p *proxy) count(size int) (within, first bool) {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	before := p.lines <= logLines && p.bytes <= logBytes
+	p.lines, p.bytes = p.lines+1, p.bytes+size
+	within = p.lines <= logLines && p.bytes <= logBytes
+	return within, before && !within
+}
+
+// note looks for errors and for the sign of readiness.
+func (p *proxy) note(line string, profile subject.Profile) {
 	isError, sign := profile.IsError(line), profile.Ready().Log
 	p.lock.Lock()
 	defer p.lock.Unlock()
-	if isError {
+	if isError && len(p.errors) < logErrors {
 		p.errors = append(p.errors, line)
 	}
 	p.said = p.said || sign != nil && sign.MatchString(line)
@@ -84,7 +116,9 @@ func (p *proxy) hasSaid() bool {
 
 // start begins a process.
 func (c *caseRun) start(ctx context.Context, p *proxy) error {
+	p.lock.Lock()
 	p.said = false
+	p.lock.Unlock()
 	process, err := p.node.Start(ctx, p.command)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -17,10 +18,9 @@ const (
 
 // moment is what is known of the system at one time.
 type moment struct {
-	fingerprint string
-	cpu         time.Duration // that the subjects have used
-	busy        bool          // a subject was at work
-	pending     int           // bytes or events on their way to the subjects
+	cpu     time.Duration // that the subjects have used
+	busy    bool          // a subject was at work
+	pending int           // bytes or events on their way to the subjects
 }
 
 // rest is how quiet a window was.
@@ -37,34 +37,55 @@ const (
 type settler struct {
 	window time.Duration
 	look   func(ctx context.Context) (moment, error)
+	// print is the fingerprint of the kernel's state. To take it disturbs the subjects a little: it is taken at the ends only.
+	print func(ctx context.Context) (string, error)
 }
 
-// observe waits for one window and tells how quiet it was, and the fingerprint at its end.
+// observe waits for one window, or until something moves in it. It tells how quiet it was, and the fingerprint at its end.
 func (s *settler) observe(ctx context.Context) (rest, string, error) {
-	start := time.Now()
-	first, err := s.look(ctx)
+	if m, err := s.look(ctx); err != nil || m.busy {
+		return working, "", errors.Join(err, pause(ctx, s.window/settleLooks))
+	}
+	before, err := s.print(ctx)
 	if err != nil {
 		return working, "", err
 	}
-	last := first
+	quiet, pending, err := s.watch(ctx)
+	if err != nil {
+		return working, "", err
+	}
+	after, err := s.print(ctx)
+	switch {
+	case err != nil || !quiet || before != after:
+		return working, after, err
+	case pending > 0:
+		return waiting, after, nil
+	}
+	return settled, after, nil
+}
+
+// watch looks at the subjects for a window. pending is what was on its way to them all the time.
+func (s *settler) watch(ctx context.Context) (quiet bool, pending int, err error) {
+	start := time.Now()
+	first, err := s.look(ctx)
+	if err != nil || first.busy {
+		return false, 0, err
+	}
+	pending = first.pending
 	for range settleLooks {
 		if err := pause(ctx, s.window/settleLooks); err != nil {
-			return working, "", err
+			return false, 0, err
 		}
-		pending := last.pending
-		if last, err = s.look(ctx); err != nil {
-			return working, "", err
+		m, err := s.look(ctx)
+		if err != nil {
+			return false, 0, err
 		}
-		used := float64(last.cpu - first.cpu)
-		if first.busy || last.busy || last.fingerprint != first.fingerprint || used > settleCPU*float64(time.Since(start))+float64(time.Millisecond) {
-			return working, last.fingerprint, nil
+		if used := float64(m.cpu - first.cpu); m.busy || used > settleCPU*float64(time.Since(start))+float64(time.Millisecond) {
+			return false, 0, nil
 		}
-		last.pending = min(pending, last.pending)
+		pending = min(pending, m.pending)
 	}
-	if last.pending > 0 {
-		return waiting, last.fingerprint, nil
-	}
-	return settled, last.fingerprint, nil
+	return true, pending, nil
 }
 
 // pause is the interval of a poll. It ends early with the context.

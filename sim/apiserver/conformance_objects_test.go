@@ -120,7 +120,7 @@ var objectChecks = []check{
 		a.refused(apierrors.IsUnsupportedMediaType, err)
 	}},
 	{"status update leaves the spec", func(a *api) {
-		s := a.service(func(*corev1.Service) {})
+		s := a.service(ofType(corev1.ServiceTypeLoadBalancer))
 		s.Spec.Ports[0].Port = 999
 		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "203.0.113.1"}}
 		now, err := a.proto.CoreV1().Services("default").UpdateStatus(a.ctx(), s, metav1.UpdateOptions{})
@@ -134,6 +134,26 @@ var objectChecks = []check{
 		now, err := a.json.CoreV1().Services("default").Update(a.ctx(), s, metav1.UpdateOptions{})
 		a.must(err)
 		a.true(len(now.Status.LoadBalancer.Ingress) == 0 && now.Labels["a"] == "b", "got %+v", now)
+	}},
+	{"the address of a load balancer stays when the spec changes", func(a *api) {
+		s := a.balanced()
+		s.Spec.Ports[0].Port = 81
+		now, err := a.json.CoreV1().Services("default").Update(a.ctx(), s, metav1.UpdateOptions{})
+		a.must(err)
+		a.true(len(now.Status.LoadBalancer.Ingress) == 1 && now.Spec.Ports[0].Port == 81, "got %+v", now)
+	}},
+	{"a Service that stops to be a load balancer loses its address", func(a *api) {
+		s := a.balanced()
+		s.Spec.Type = corev1.ServiceTypeClusterIP
+		now, err := a.json.CoreV1().Services("default").Update(a.ctx(), s, metav1.UpdateOptions{})
+		a.must(err)
+		a.true(len(now.Status.LoadBalancer.Ingress) == 0 && now.Spec.Ports[0].NodePort == 0, "got %+v", now)
+	}},
+	{"only a load balancer has an address of one", func(a *api) {
+		s := a.service(func(*corev1.Service) {})
+		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "203.0.113.1"}}
+		_, err := a.json.CoreV1().Services("default").UpdateStatus(a.ctx(), s, metav1.UpdateOptions{})
+		a.refused(apierrors.IsInvalid, err)
 	}},
 	{"status update with a stale version is a conflict", func(a *api) {
 		s := a.service(func(*corev1.Service) {})

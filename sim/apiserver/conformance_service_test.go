@@ -33,6 +33,16 @@ func (a *api) service(change func(*corev1.Service)) *corev1.Service {
 	return s
 }
 
+// balanced is a Service with an address of a load balancer.
+func (a *api) balanced() *corev1.Service {
+	a.Helper()
+	s := a.service(ofType(corev1.ServiceTypeLoadBalancer))
+	s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "203.0.113.1"}}
+	s, err := a.json.CoreV1().Services("default").UpdateStatus(a.ctx(), s, metav1.UpdateOptions{})
+	a.must(err)
+	return s
+}
+
 func ofType(t corev1.ServiceType) func(*corev1.Service) {
 	return func(s *corev1.Service) { s.Spec.Type = t }
 }

@@ -20,6 +20,7 @@ import (
 func (s *Server) admitService(o, old *corev1.Service) error {
 	if old != nil {
 		keepAllocations(o, old)
+		dropDependents(o, old)
 	}
 	s.defaultService(o)
 	if errs := s.validateService(o, old); len(errs) > 0 {
@@ -65,6 +66,24 @@ func keepAllocations(o, old *corev1.Service) {
 	}
 	if spec.HealthCheckNodePort == 0 && wantsHealthPort(o) {
 		spec.HealthCheckNodePort = was.HealthCheckNodePort
+	}
+}
+
+// dropDependents clears what only the old type needed, if the client has sent it back as it was: a client that changes nothing
+// but the type is not told to clear the rest.
+func dropDependents(o, old *corev1.Service) {
+	spec, was := &o.Spec, &old.Spec
+	same := func(a, b corev1.ServicePort) bool { return a.NodePort == b.NodePort }
+	if wantsNodePorts(old) && !wantsNodePorts(o) && slices.EqualFunc(spec.Ports, was.Ports, same) {
+		for i := range spec.Ports {
+			spec.Ports[i].NodePort = 0
+		}
+	}
+	if wantsHealthPort(old) && !wantsHealthPort(o) && spec.HealthCheckNodePort == was.HealthCheckNodePort {
+		spec.HealthCheckNodePort = 0
+	}
+	if spec.Type == corev1.ServiceTypeExternalName && was.Type != spec.Type && spec.ClusterIP == was.ClusterIP {
+		spec.ClusterIP, spec.ClusterIPs = "", nil
 	}
 }
 
@@ -187,6 +206,10 @@ func (s *Server) validateService(o, old *corev1.Service) field.ErrorList {
 	types := []string{"ClusterIP", "ExternalName", "LoadBalancer", "NodePort"}
 	if !slices.Contains(types, string(o.Spec.Type)) {
 		errs = append(errs, field.NotSupported(at.Child("type"), o.Spec.Type, types))
+	}
+	if o.Spec.Type != corev1.ServiceTypeLoadBalancer && len(o.Status.LoadBalancer.Ingress) > 0 {
+		ingress := field.NewPath("status", "loadBalancer", "ingress")
+		errs = append(errs, field.Forbidden(ingress, `may only be used when "spec.type" is LoadBalancer`))
 	}
 	if o.Spec.Type == corev1.ServiceTypeExternalName {
 		if o.Spec.ExternalName == "" {

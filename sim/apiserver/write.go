@@ -108,6 +108,9 @@ func mergeStatus(o, old runtime.Object, status bool) runtime.Object {
 	switch to := to.(type) {
 	case *corev1.Service:
 		to.Status = from.(*corev1.Service).Status
+		if !status && to.Spec.Type != corev1.ServiceTypeLoadBalancer { // a real API server wipes it with any other write
+			to.Status.LoadBalancer = corev1.LoadBalancerStatus{}
+		}
 	case *corev1.Node:
 		to.Status = from.(*corev1.Node).Status
 	case *corev1.Pod:

@@ -104,14 +104,37 @@ func (g *cgroup) open() (int, error) {
 
 func (g *cgroup) kill() error { return writeFile(g.file("cgroup.kill"), "1") }
 
+// freezeLimit bounds the wait for processes to stand still. One that is in the kernel for longer does not delay a look at it.
+const freezeLimit = time.Second
+
+// still runs f while no process of the group, nor of a group below, executes anything.
+func (g *cgroup) still(f func() error) error {
+	populated, err := g.event("populated")
+	if err != nil || !populated {
+		return errors.Join(err, f())
+	}
+	if err := writeFile(g.file("cgroup.freeze"), "1"); err != nil {
+		return errors.Join(err, f())
+	}
+	for deadline := time.Now().Add(freezeLimit); time.Now().Before(deadline); time.Sleep(50 * time.Microsecond) {
+		if frozen, err := g.event("frozen"); err != nil || frozen {
+			break
+		}
+	}
+	return errors.Join(f(), writeFile(g.file("cgroup.freeze"), "0"))
+}
+
+// event reads a flag of the group.
+func (g *cgroup) event(name string) (bool, error) {
+	events, err := readFile(g.file("cgroup.events"))
+	return bytes.Contains(events, []byte(name+" 1")), err
+}
+
 // empty tells whether no process is left, those of groups below included. One that is on its way out is not listed any more, and
 // still keeps the group from being removed.
 func (g *cgroup) empty() (bool, error) {
-	events, err := readFile(g.file("cgroup.events"))
-	if err != nil {
-		return false, err
-	}
-	return bytes.Contains(events, []byte("populated 0")), nil
+	populated, err := g.event("populated")
+	return err == nil && !populated, err
 }
 
 // cpu is the time that all its processes have used, the dead ones included.

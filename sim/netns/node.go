@@ -39,12 +39,16 @@ func newNode(ctx context.Context, l nodeLayout, spec world.Spec, group *cgroup, 
 		place:   place{name: l.name, kind: world.KindNode, node: l.name, addrs: l.addrs, ports: ports},
 		podCIDR: l.podCIDR,
 		keeper:  startKeeper(),
-		group:   group,
 		backend: spec.Backend,
 		mounts:  -1,
 		uts:     -1,
 	}
 	err := n.keeper.do(ctx, func() (err error) {
+		if group != nil {
+			if n.group, err = group.child(l.name); err != nil {
+				return err
+			}
+		}
 		if n.space, err = newSpace(); err != nil {
 			return err
 		}

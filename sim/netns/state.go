@@ -42,13 +42,21 @@ func (n *node) stateReader() (*netstate.Reader, error) {
 		return nil, errClosed
 	}
 	if n.reader == nil {
-		r, err := netstate.NewReader(netstate.Config{NS: n.fd, Backend: n.backend, Exec: n.output})
+		r, err := netstate.NewReader(netstate.Config{NS: n.fd, Backend: n.backend, Exec: n.output, Still: n.still})
 		if err != nil {
 			return nil, fmt.Errorf("read the state of %s: %w", n.name, err)
 		}
 		n.reader = r
 	}
 	return n.reader, nil
+}
+
+// still runs f while the processes of the node stand still, where the host has a way to do that.
+func (n *node) still(f func() error) error {
+	if n.group == nil {
+		return f()
+	}
+	return n.group.still(f)
 }
 
 // output runs a command on the node and returns what it printed.

@@ -26,11 +26,16 @@ type Config struct {
 	// Exec runs {ip,ip6}tables-{legacy,nft}-save and ipset, which are needed only for rules and sets of kinds that no service
 	// proxy uses: see Read.
 	Exec Exec
+	// Still runs a read while those who write to the namespace stand still; nil if there is no way. The kernel holds a set while
+	// it lists it, and a program that swaps or destroys the set at that moment gets EBUSY, from which kube-router recovers at its
+	// next full sync only.
+	Still func(read func() error) error
 }
 
 // Reader reads the state of a namespace. It is safe for concurrent use; reads take turns. While it is open, the namespace lives.
 type Reader struct {
 	exec    Exec
+	still   func(func() error) error
 	backend Backend
 
 	lock    sync.Mutex
@@ -54,7 +59,10 @@ func NewReader(c Config) (*Reader, error) {
 	if c.Backend != Legacy && c.Backend != NFT {
 		return nil, fmt.Errorf("open a reader of kernel state: unknown iptables back end %q", c.Backend)
 	}
-	r := &Reader{exec: c.Exec, backend: c.Backend, raw: [2]int{-1, -1}}
+	r := &Reader{exec: c.Exec, still: c.Still, backend: c.Backend, raw: [2]int{-1, -1}}
+	if r.still == nil {
+		r.still = func(read func() error) error { return read() }
+	}
 	if err := r.open(c.NS); err != nil {
 		r.Close()
 		return nil, fmt.Errorf("open a reader of kernel state: %w", err)
@@ -213,7 +221,12 @@ func (r *Reader) sets() ([]Set, error) {
 	if err != nil || !present {
 		return nil, err
 	}
-	return readSets(r.filter)
+	var sets []Set
+	err = r.still(func() (err error) {
+		sets, err = readSets(r.filter)
+		return err
+	})
+	return sets, err
 }
 
 func exists(path string) (bool, error) {
@@ -228,12 +241,16 @@ func exists(path string) (bool, error) {
 }
 
 // spellSets replaces undecoded sets by what ipset prints.
-func (r *Reader) spellSets(ctx context.Context, s *State) (err error) {
+func (r *Reader) spellSets(ctx context.Context, s *State) error {
 	for i, set := range s.Sets {
 		if !set.undecoded() {
 			continue
 		}
-		if s.Sets[i], err = savedSet(ctx, r.exec, set); err != nil {
+		err := r.still(func() (err error) {
+			s.Sets[i], err = savedSet(ctx, r.exec, set)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
