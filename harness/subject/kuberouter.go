@@ -61,6 +61,8 @@ var klogError = regexp.MustCompile(`^[EF][0-9]{4} [0-9:.]+ +[0-9]+ `)
 
 // kubeRouterMay are errors that say nothing about the service proxy.
 var kubeRouterMay = []*regexp.Regexp{
+	// What its HTTP server says when it is told to stop.
+	regexp.MustCompile(`Health controller error: http: Server closed$`),
 	// It asks for this of links that the router would have made, or that it is about to make itself.
 	regexp.MustCompile(`failed to get rp_filter value for (kube-bridge|kube-dummy-if)`),
 }

@@ -116,7 +116,7 @@ func (c *caseRun) play(ctx context.Context) error {
 		if gone, err := c.startSubjects(ctx); err != nil || gone {
 			return err
 		}
-		if err := c.judgeStep(ctx, nil); err != nil {
+		if gone, err := c.judgeStep(ctx, nil); err != nil || gone {
 			return err
 		}
 	}
@@ -146,31 +146,33 @@ func (c *caseRun) take(ctx context.Context, step scenario.Step) (gone bool, err 
 	if err != nil || gone {
 		return gone, err
 	}
-	if err := c.judgeStep(ctx, step.Expect); err != nil {
-		return false, err
-	}
-	return c.subjectsGone(), nil
+	return c.judgeStep(ctx, step.Expect)
 }
 
-// judgeStep waits until everything that must hold does, or records what does not.
-func (c *caseRun) judgeStep(ctx context.Context, expect []scenario.Expect) error {
+// judgeStep waits until everything that must hold does, or records what does not. gone tells that what would follow says nothing
+// about the subject.
+func (c *caseRun) judgeStep(ctx context.Context, expect []scenario.Expect) (gone bool, err error) {
 	start := time.Now()
 	result, err := await(ctx, c.settler, c.patience, func(ctx context.Context) ([]finding.Finding, error) {
 		return c.judge(ctx, expect)
 	}, c.record.fresh)
 	if err != nil {
-		return err
+		return false, err
 	}
 	c.record.find(result.findings...)
 	if err := c.recordKernel(ctx); err != nil {
-		return err
+		return false, err
 	}
 	if err := c.holdServices(ctx); err != nil {
-		return err
+		return false, err
 	}
 	c.record.add(event.Event{StepDone: &event.StepDone{Took: time.Since(start), Settled: result.settling, Rounds: result.rounds}})
-	return nil
+	return c.subjectsGone() || c.restless(), nil
 }
+
+// restless tells that the subject does not come to rest. There is no moment at which it can be judged, and each further step
+// would wait for one in vain.
+func (c *caseRun) restless() bool { return c.record.has("subject-not-settled", "subject-log-flood") }
 
 // holdServices begins the holds of Services once, when the subject has first been judged.
 func (c *caseRun) holdServices(ctx context.Context) error {

@@ -174,12 +174,15 @@ func (c *caseRun) startSubjects(ctx context.Context) (gone bool, err error) {
 	return gone, nil
 }
 
-// readyLimit is how long a subject may take to become ready, on a nominal machine.
-const readyLimit = 20 * time.Second
+// A subject may take readyRest, for delays of its own, and readyWork on a nominal machine to become ready.
+const (
+	readyRest = 10 * time.Second
+	readyWork = 8 * time.Second
+)
 
 // awaitReady waits until the subject is alive and shows that it is ready: health endpoints answer too early to be believed.
 func (c *caseRun) awaitReady(ctx context.Context, p *proxy) (bool, error) {
-	limit := c.scale(readyLimit)
+	limit := readyRest + c.scale(readyWork)
 	deadline := time.Now().Add(limit)
 	for time.Now().Before(deadline) {
 		if !p.alive() {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -92,6 +93,13 @@ func (r *record) fresh(findings []finding.Finding) []finding.Finding {
 		}
 	}
 	return fresh
+}
+
+// has tells whether one of these was found.
+func (r *record) has(ids ...finding.ID) bool {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	return slices.ContainsFunc(r.findings, func(f finding.Finding) bool { return slices.Contains(ids, f.ID) })
 }
 
 // failed tells whether anything was found.

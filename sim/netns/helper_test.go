@@ -37,6 +37,7 @@ var helpers = map[string]func() int{
 	"breed":  breed,
 	"orphan": orphan,
 	"shout":  shout,
+	"swap":   swap,
 	"world":  ownWorld,
 }
 
@@ -44,6 +45,17 @@ var helpers = map[string]func() int{
 func stray() int {
 	if err := errors.Join(os.MkdirAll(filepath.Dir(os.Args[1]), 0o755), os.WriteFile(os.Args[1], []byte("stray"), 0o644), os.Remove(os.Args[2])); err != nil {
 		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// swap changes the names of two sets over and over, as proxies do to replace the content of a set.
+func swap() int {
+	restore := exec.Command("ipset", "restore")
+	restore.Stdin = strings.NewReader("create a hash:ip\ncreate b hash:ip\nadd a 192.0.2.1\n" + strings.Repeat("swap a b\n", 10_000))
+	if out, err := restore.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %s\n", err, out)
 		return 1
 	}
 	return 0

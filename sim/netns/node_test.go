@@ -17,6 +17,27 @@ import (
 
 // TestNodeAddresses: a node's addresses are those of eth0, as the layout says, and lo; its pod links have none, since service proxies
 // count the addresses of all links as the node's.
+// The kernel refuses to swap or destroy a set while somebody lists it.
+func TestReadingSetsIsNotInTheWay(t *testing.T) {
+	w := newWorld(t, smallSpec([]world.Family{world.IPv4}, 13))
+	n := w.Nodes()[0]
+	p, out := start(t, n, "swap", world.Command{})
+	reads := 0
+	for done := false; !done; reads++ {
+		if _, err := n.Fingerprint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-p.Done():
+			done = true
+		default:
+		}
+	}
+	if p.Exit() != 0 || reads < 20 {
+		t.Errorf("exit %d during %d reads: %q", p.Exit(), reads, out.text(true))
+	}
+}
+
 func TestNodeAddresses(t *testing.T) {
 	for name, families := range familySets {
 		t.Run(name, func(t *testing.T) {
