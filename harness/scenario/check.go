@@ -209,6 +209,10 @@ func (c *checker) podNames() []string {
 	return c.named(func(n string) bool { return c.cast.pods[n] != nil })
 }
 
+func (c *checker) clientNames() []string {
+	return c.named(func(n string) bool { return c.cast.clients[n] != nil })
+}
+
 // named are the names of those in the world for whom something is true.
 func (c *checker) named(is func(string) bool) []string {
 	var list []string

@@ -118,7 +118,7 @@ func (c *checker) checkPort(t Target, p probe) {
 	}
 }
 
-// checkPlace checks a target that is a node or a pod.
+// checkPlace checks a target that is a node, a pod or a client.
 func (c *checker) checkPlace(t Target, p probe) {
 	node, pod := c.cast.nodes[t.Name], c.cast.pods[t.Name]
 	switch {
@@ -127,6 +127,12 @@ func (c *checker) checkPlace(t Target, p probe) {
 	case t.Kind == TargetPod:
 		if reaches(p) && t.Port != 0 && !pod.listens(t.Port, t.Protocol) {
 			c.bad(p, "", "add the port to its listen", "pod %s listens on %s", t.Name, pod.ports())
+		}
+	case t.Kind == TargetClient && c.cast.clients[t.Name] == nil:
+		c.bad(p, t.Name, suggest(t.Name, c.clientNames(), "clients"), "client %s does not exist", t.Name)
+	case t.Kind == TargetClient:
+		if reaches(p) && t.Port != 0 {
+			c.bad(p, "", "ping it", "nothing listens on port %d of a client", t.Port)
 		}
 	case node == nil:
 		c.bad(p, t.Name, suggest(t.Name, c.nodeNames(), "nodes"), "node %s does not exist", t.Name)

@@ -22,12 +22,13 @@ const (
 	TargetNodePort  TargetKind = "nodeport"  // the entry node's address at the node port that the Service's port was given
 	TargetNode      TargetKind = "node"      // a node's addresses
 	TargetPod       TargetKind = "pod"       // a pod's addresses
+	TargetClient    TargetKind = "client"    // a client's addresses
 	TargetAPIServer TargetKind = "apiserver" // HTTPS to the API server on its node's addresses
 )
 
 // TargetKinds are all kinds of targets.
 func TargetKinds() []TargetKind {
-	return []TargetKind{TargetClusterIP, TargetLB, TargetExternal, TargetNodePort, TargetNode, TargetPod, TargetAPIServer}
+	return []TargetKind{TargetClusterIP, TargetLB, TargetExternal, TargetNodePort, TargetNode, TargetPod, TargetClient, TargetAPIServer}
 }
 
 // OfService tells whether targets of the kind name a Service, so that only a proxy makes them answer.
@@ -50,11 +51,11 @@ type Target struct {
 	Kind TargetKind
 	// Namespace of the Service; "default" unless it is written; "" if the target is none of a Service.
 	Namespace string
-	// Name of the Service, node or pod.
+	// Name of the Service, node, pod or client.
 	Name string
 	// Index of the address in each family, or AllAddresses.
 	Index int
-	// Port is the Service's, node's or pod's port; 0 if there is none: for ping, and for the API server, who has one port.
+	// Port is the Service's or the place's port; 0 if there is none: for ping, and for the API server, who has one port.
 	Port     uint16
 	Protocol world.Protocol
 }

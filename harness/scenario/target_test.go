@@ -14,6 +14,7 @@ func TestParseTarget(t *testing.T) {
 		"external(example)[1]:80":     {TargetExternal, "default", "example", 1, 80, world.TCP},
 		"nodeport(example):1337":      {TargetNodePort, "default", "example", AllAddresses, 1337, world.TCP},
 		"node(cp)[1]":                 {TargetNode, "", "cp", 1, 0, world.TCP},
+		"client(laptop)":              {TargetClient, "", "laptop", AllAddresses, 0, world.TCP},
 		"pod(web-1):65535":            {TargetPod, "", "web-1", AllAddresses, 65535, world.TCP},
 		"apiserver(cp)[0]":            {TargetAPIServer, "", "cp", 0, 0, world.TCP},
 	} {

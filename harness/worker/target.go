@@ -49,7 +49,7 @@ func (c *caseRun) resolve(written, via string, ping bool) ([]target, error) {
 	base := target{written: written, port: parsed.Port, protocol: parsed.Protocol, via: firstNonEmpty(via, c.entry())}
 	var addresses []netip.Addr
 	switch parsed.Kind {
-	case scenario.TargetNode, scenario.TargetPod, scenario.TargetAPIServer:
+	case scenario.TargetNode, scenario.TargetPod, scenario.TargetClient, scenario.TargetAPIServer:
 		place, ok := c.world.Place(parsed.Name)
 		if !ok {
 			return nil, fmt.Errorf("target %s: no place is called %s", written, parsed.Name)
