@@ -98,7 +98,7 @@ func TestSense(t *testing.T) {
 		{`reach: "lb(example):80"`, `reach: "lb(exmaple):80"`, "exmaple", "reach lb(exmaple):80: Service exmaple does not exist at this step", "apply it in a step before; did you mean example? Services: example, kubernetes"},
 		{`reach: "lb(example):80"`, `reach: "ld(example):80"`, "ld", `target "ld(example):80": unknown kind "ld"`, "did you mean lb?"},
 		{`reach: "lb(example):80"`, `reach: "lb example"`, "lb example", `target "lb example" is not understood`, "want kind(name):port"},
-		{`reach: "lb(example):80", via: cp`, `reach: "client(laptop):80"`, "client(laptop)", "reach client(laptop):80: nothing listens on port 80 of a client", "ping it"},
+		{`reach: "lb(example):80", via: cp`, `reach: "client(laptop):80"`, `"client(laptop)`, "reach client(laptop):80: nothing listens on port 80 of a client", "ping it"},
 		{`reach: "lb(example):80", via: cp`, `ping: client(cp)`, "cp)", "ping client(cp): client cp does not exist", "clients: "},
 		{`reach: "lb(example):80"`, `reach: "lb():80"`, `"lb()`, `target "lb():80": a name is missing`, ""},
 		{`reach: "lb(example):80"`, `reach: "lb(example)[x]:80"`, "[x]", `[x] is no index of an address`, "want [0] or [1]"},
