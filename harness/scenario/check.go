@@ -234,6 +234,11 @@ func (c *checker) host(name string) *Node {
 
 func (c *checker) checkSubject() {
 	s := &c.scenario.Subject
+	for i := range s.Options.ExcludedCIDRs {
+		if name := &s.Options.ExcludedCIDRs[i]; !slices.Contains(rangeNames, *name) {
+			c.report(c.at(name), suggest(*name, rangeNames, "ranges"), "range %s does not exist", *name)
+		}
+	}
 	if at, written := c.decoder.places[&s.Options.SyncPeriod]; written && s.Options.SyncPeriod == 0 {
 		c.report(at, "leave it out for 5m", "syncPeriod: a proxy that never rests cannot be waited for")
 	}

@@ -122,6 +122,10 @@ func (c *checker) checkPort(t Target, p probe) {
 func (c *checker) checkPlace(t Target, p probe) {
 	node, pod := c.cast.nodes[t.Name], c.cast.pods[t.Name]
 	switch {
+	case t.Kind == TargetUnused:
+		if message, hint := c.absent(t, p.now); message != "" {
+			c.bad(p, t.Name, hint, "%s", message)
+		}
 	case t.Kind == TargetPod && pod == nil:
 		c.bad(p, t.Name, suggest(t.Name, c.podNames(), "pods"), "pod %s does not exist", t.Name)
 	case t.Kind == TargetPod:
@@ -158,6 +162,9 @@ func (c *checker) checkIndex(t Target, p probe) {
 	if t.Index == AllAddresses {
 		return
 	}
+	if t.Kind == TargetUnused {
+		return
+	}
 	count := 1
 	if n := c.cast.nodes[t.Name]; n != nil && (t.Kind == TargetNode || t.Kind == TargetAPIServer) {
 		count = max(1, n.Addresses)
@@ -180,7 +187,7 @@ func (c *checker) checkVia(t Target, p probe) {
 	client := slices.ContainsFunc(*p.from, func(name string) bool { return c.cast.clients[name] != nil })
 	switch {
 	case node == nil:
-	case !t.Kind.OfService():
+	case !t.Kind.OfService() && t.Kind != TargetUnused:
 		c.report(c.at(p.via), "leave it out", "via has no effect: %s is reached on its own address", *p.target)
 	case t.Kind != TargetNodePort && !client:
 		c.report(c.at(p.via), "leave it out", "via has no effect: no client is among those that probe, and nodes and pods enter where they are")

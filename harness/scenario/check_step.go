@@ -14,6 +14,8 @@ type story struct {
 	objects map[Ref]*corev1.Service // nil for what is no Service
 	// deleted is the line that deleted an object.
 	deleted map[Ref]int
+	// foreign is the line that brought a foreign thing.
+	foreign map[string]int
 	started bool // the subject was started at least once
 	running bool
 }
@@ -26,7 +28,7 @@ func newStory(start StartMode) *story {
 	first := start != StartByStep
 	return &story{
 		objects: map[Ref]*corev1.Service{serviceRef(defaultNamespace, apiService): api, {Kind: "Namespace", Name: defaultNamespace}: nil},
-		deleted: map[Ref]int{}, started: first, running: first,
+		deleted: map[Ref]int{}, foreign: map[string]int{}, started: first, running: first,
 	}
 }
 
@@ -48,7 +50,7 @@ func (s *story) services() []string {
 func (c *checker) checkSteps() {
 	s := c.scenario
 	if len(s.Steps) == 0 {
-		c.report(c.at(&s.Steps), "add a step: apply, delete, subject or expect", "there are no steps")
+		c.report(c.at(&s.Steps), "add a step: apply, delete, foreign, withdraw, subject or expect", "there are no steps")
 	}
 	now := newStory(s.Subject.Start)
 	for i := range s.Steps {
@@ -60,16 +62,23 @@ func (c *checker) checkSteps() {
 }
 
 func (c *checker) checkStep(step *Step, now *story) {
-	verbs := c.written(map[string]any{"apply": &step.Apply, "delete": &step.Delete, "subject": &step.Subject, "expect": &step.Expect})
+	verbs := c.written(map[string]any{
+		"apply": &step.Apply, "delete": &step.Delete, "foreign": &step.Foreign, "withdraw": &step.Withdraw, "subject": &step.Subject,
+		"expect": &step.Expect,
+	})
 	switch {
 	case len(verbs) == 0:
-		c.report(c.at(step), "add one of apply, delete, subject, expect", "the step does nothing")
+		c.report(c.at(step), "add one of apply, delete, foreign, withdraw, subject, expect", "the step does nothing")
 	case len(verbs) > 1:
 		c.report(c.at(step), "make a step of each", "the step does %d things at once: %s", len(verbs), strings.Join(verbs, ", "))
 	case step.Apply != "":
 		c.checkApply(step, now)
 	case verbs[0] == "delete":
 		c.checkDelete(step, now)
+	case verbs[0] == "foreign":
+		c.checkForeign(step, now)
+	case verbs[0] == "withdraw":
+		c.checkWithdraw(step, now)
 	case verbs[0] == "subject":
 		c.checkAction(step, now)
 	case len(step.Expect) == 0:

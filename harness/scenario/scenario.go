@@ -144,6 +144,9 @@ const (
 type Options struct {
 	// LoadBalancer: the proxy hands out LoadBalancer addresses and writes them to the Service's status.
 	LoadBalancer bool `yaml:"loadBalancer,omitempty" json:"loadBalancer,omitempty"`
+	// ExcludedCIDRs are ranges of addresses whose virtual services the proxy leaves alone, by name: "nodes", "services", "externals"
+	// or "loadbalancers".
+	ExcludedCIDRs Names `yaml:"excludedCIDRs,omitempty" json:"excludedCIDRs,omitempty"`
 	// MasqueradeAll: every connection through IPVS gets the node's address as its source.
 	MasqueradeAll bool `yaml:"masqueradeAll,omitempty" json:"masqueradeAll,omitempty"`
 	// SyncPeriod is the time between periodic repairs; 5m if left out, since a short one hides missed events.
@@ -176,7 +179,7 @@ const (
 	HoldPing  = "ping"
 )
 
-// Step is one thing that happens. It has exactly one of apply, delete, subject and expect.
+// Step is one thing that happens. It has exactly one of apply, delete, foreign, withdraw, subject and expect.
 type Step struct {
 	// Name that reports show instead of a generated one.
 	Name string `yaml:"name,omitempty"`
@@ -185,6 +188,10 @@ type Step struct {
 	Apply string `yaml:"apply,omitempty"`
 	// Delete objects, written "kind/name" or "kind/namespace/name"; the namespace defaults to "default".
 	Delete Names `yaml:"delete,omitempty"`
+	// Foreign: somebody else puts things into the node's kernel.
+	Foreign []Foreign `yaml:"foreign,omitempty"`
+	// Withdraw: the owner of foreign things takes them away again, by their names.
+	Withdraw Names `yaml:"withdraw,omitempty"`
 	// Subject: what is done to the proxy on every node that has it: start, stop (SIGTERM), kill (SIGKILL), restart.
 	Subject SubjectAction `yaml:"subject,omitempty"`
 	// Expect are checks, each awaited until it holds or its budget is spent.
@@ -194,6 +201,39 @@ type Step struct {
 	Line int `yaml:"-"`
 	// Objects are those of Apply, in order.
 	Objects []Ref `yaml:"-"`
+}
+
+// Foreign is something in a node's kernel that belongs to somebody else, one in each family of the cluster. It has exactly one of
+// ipvs, mark, ipset, address, route and rule.
+type Foreign struct {
+	// Name by which withdraw and findings call it.
+	Name string `yaml:"name"`
+	// On is the node; by default the first with the proxy.
+	On string `yaml:"on,omitempty"`
+	// IPVS: a virtual service at every address of a target.
+	IPVS string `yaml:"ipvs,omitempty"`
+	// Mark: a virtual service for packets with this firewall mark.
+	Mark int `yaml:"mark,omitempty"`
+	// To are the destinations of a virtual service: pods with a port.
+	To Names `yaml:"to,omitempty"`
+	// IPSet: a set of this name; that of IPv6 has "inet6:" before it.
+	IPSet string `yaml:"ipset,omitempty"`
+	// Members of the set: the addresses of targets.
+	Members Names `yaml:"members,omitempty"`
+	// Address: all addresses of a target, on a link.
+	Address string `yaml:"address,omitempty"`
+	// Link that carries the address; a dummy is made if there is none of this name. By default "foreign0".
+	Link string `yaml:"link,omitempty"`
+	// Route: an unreachable route to every address of a target.
+	Route string `yaml:"route,omitempty"`
+	// Rule: an iptables rule as it is written behind "-A CHAIN", for each family: without addresses.
+	Rule string `yaml:"rule,omitempty"`
+	// Table of the rule; by default "filter".
+	Table string `yaml:"table,omitempty"`
+	// Chain of the rule; by default "INPUT". A user-defined one is made.
+	Chain string `yaml:"chain,omitempty"`
+	// First: the rule comes before all others, not behind them.
+	First bool `yaml:"first,omitempty"`
 }
 
 // SubjectAction is something done to the subject's process.

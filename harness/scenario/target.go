@@ -23,12 +23,13 @@ const (
 	TargetNode      TargetKind = "node"      // a node's addresses
 	TargetPod       TargetKind = "pod"       // a pod's addresses
 	TargetClient    TargetKind = "client"    // a client's addresses
+	TargetUnused    TargetKind = "unused"    // addresses of a range that nobody has: nodes, services, externals, loadbalancers
 	TargetAPIServer TargetKind = "apiserver" // HTTPS to the API server on its node's addresses
 )
 
 // TargetKinds are all kinds of targets.
 func TargetKinds() []TargetKind {
-	return []TargetKind{TargetClusterIP, TargetLB, TargetExternal, TargetNodePort, TargetNode, TargetPod, TargetClient, TargetAPIServer}
+	return []TargetKind{TargetClusterIP, TargetLB, TargetExternal, TargetNodePort, TargetNode, TargetPod, TargetClient, TargetUnused, TargetAPIServer}
 }
 
 // OfService tells whether targets of the kind name a Service, so that only a proxy makes them answer.
@@ -51,7 +52,7 @@ type Target struct {
 	Kind TargetKind
 	// Namespace of the Service; "default" unless it is written; "" if the target is none of a Service.
 	Namespace string
-	// Name of the Service, node, pod or client.
+	// Name of the Service, node, pod, client or range.
 	Name string
 	// Index of the address in each family, or AllAddresses.
 	Index int

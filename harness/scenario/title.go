@@ -14,6 +14,14 @@ func (s Step) Title() string {
 		return "apply " + s.objects()
 	case len(s.Delete) > 0:
 		return "delete " + strings.Join(s.Delete, ", ")
+	case len(s.Foreign) > 0:
+		var names []string
+		for _, f := range s.Foreign {
+			names = append(names, f.Name)
+		}
+		return "foreign " + strings.Join(names, ", ") + " come"
+	case len(s.Withdraw) > 0:
+		return "withdraw " + strings.Join(s.Withdraw, ", ")
 	case s.Subject != "":
 		return fmt.Sprintf("%s the subject", s.Subject)
 	case len(s.Expect) == 1:

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -104,24 +105,45 @@ func (g *cgroup) open() (int, error) {
 
 func (g *cgroup) kill() error { return writeFile(g.file("cgroup.kill"), "1") }
 
+// freezer makes a group stand still as long as somebody wants it.
+type freezer struct {
+	lock   sync.Mutex
+	want   int
+	frozen bool
+}
+
 // freezeLimit bounds the wait for processes to stand still. One that is in the kernel for longer does not delay a look at it.
 const freezeLimit = time.Second
 
-// still runs f while no process of the group, nor of a group below, executes anything.
-func (g *cgroup) still(f func() error) error {
-	populated, err := g.event("populated")
-	if err != nil || !populated {
-		return errors.Join(err, f())
+func (z *freezer) stop(g *cgroup) error {
+	z.lock.Lock()
+	defer z.lock.Unlock()
+	if z.want++; z.want > 1 {
+		return nil
+	}
+	if populated, err := g.event("populated"); err != nil || !populated {
+		return err
 	}
 	if err := writeFile(g.file("cgroup.freeze"), "1"); err != nil {
-		return errors.Join(err, f())
+		return err
 	}
+	z.frozen = true
 	for deadline := time.Now().Add(freezeLimit); time.Now().Before(deadline); time.Sleep(50 * time.Microsecond) {
 		if frozen, err := g.event("frozen"); err != nil || frozen {
-			break
+			return err
 		}
 	}
-	return errors.Join(f(), writeFile(g.file("cgroup.freeze"), "0"))
+	return nil
+}
+
+func (z *freezer) start(g *cgroup) error {
+	z.lock.Lock()
+	defer z.lock.Unlock()
+	if z.want--; z.want > 0 || !z.frozen {
+		return nil
+	}
+	z.frozen = false
+	return writeFile(g.file("cgroup.freeze"), "0")
 }
 
 // event reads a flag of the group.

@@ -22,6 +22,7 @@ type node struct {
 	keeper  *keeper
 	root    *root
 	group   *cgroup // nil where there are none
+	freezer freezer
 	// mounts and uts hold the namespaces for threads that enter them.
 	mounts, uts int
 

@@ -3,6 +3,7 @@ package netns
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -42,7 +43,7 @@ func (n *node) stateReader() (*netstate.Reader, error) {
 		return nil, errClosed
 	}
 	if n.reader == nil {
-		r, err := netstate.NewReader(netstate.Config{NS: n.fd, Backend: n.backend, Exec: n.output, Still: n.still})
+		r, err := netstate.NewReader(netstate.Config{NS: n.fd, Backend: n.backend, Exec: n.Run, Still: n.Still})
 		if err != nil {
 			return nil, fmt.Errorf("read the state of %s: %w", n.name, err)
 		}
@@ -51,16 +52,15 @@ func (n *node) stateReader() (*netstate.Reader, error) {
 	return n.reader, nil
 }
 
-// still runs f while the processes of the node stand still, where the host has a way to do that.
-func (n *node) still(f func() error) error {
+// Still can be called within itself.
+func (n *node) Still(f func() error) error {
 	if n.group == nil {
 		return f()
 	}
-	return n.group.still(f)
+	return errors.Join(n.freezer.stop(n.group), f(), n.freezer.start(n.group))
 }
 
-// output runs a command on the node and returns what it printed.
-func (n *node) output(ctx context.Context, name string, args ...string) ([]byte, error) {
+func (n *node) Run(ctx context.Context, name string, args ...string) ([]byte, error) {
 	var out []byte
 	err := n.Do(ctx, func() (err error) {
 		var words bytes.Buffer

@@ -102,6 +102,10 @@ type Node interface {
 	State(ctx context.Context) (*netstate.State, error)
 	// Fingerprint is the cheap form of State: equal fingerprints mean equal states.
 	Fingerprint(ctx context.Context) (netstate.Fingerprint, error)
+	// Run runs one of the node's own tools on it, outside of any limit of a process, and returns what it printed.
+	Run(ctx context.Context, name string, args ...string) ([]byte, error)
+	// Still runs f while no process that was started on the node executes anything, where the host has a way to do that.
+	Still(f func() error) error
 	// Written are the files, sorted, that processes on the node made, changed or removed outside of the directories that belong to
 	// the node alone. The machine's own files are as they were.
 	Written() ([]string, error)
