@@ -156,7 +156,7 @@ var sets = []Entry{
 		ID:      "svip-has-foreign",
 		Summary: "The ipset svip holds an address at which no Service is served.",
 		Meaning: "The firewall closes ports of an address that is not the proxy's: an IPVS service of another program, or one that is gone.",
-		LookAt:  "The evidence tells which IPVS service is at that address, and whether it was there before the subject.",
+		LookAt:  "The evidence tells which IPVS service is at that address, and whether it is the subject's.",
 	},
 	{
 		ID:      "svip-prt-incomplete",
@@ -179,6 +179,12 @@ var sets = []Entry{
 }
 
 var table = []Entry{
+	{
+		ID:      "foreign-changed",
+		Summary: "Something in the kernel that belongs to somebody else was changed or removed.",
+		Meaning: "keepalived, a VPN or another firewall on the same node has lost its state, and will not notice. Or the subject fights with it for ever.",
+		LookAt:  "The evidence: what is gone or different. Clean-up of stale entries, and sets or chains that are replaced as a whole.",
+	},
 	{
 		ID:      "ipvs-service-missing",
 		Summary: "IPVS lacks a virtual service that a Service asks for.",

@@ -11,7 +11,7 @@ import (
 
 // All are the invariants, in the order in which they are judged.
 func All() []Check {
-	return []Check{localIPs(), svip(), ipvs(), alive()}
+	return []Check{localIPs(), svip(), foreign(), ipvs(), alive()}
 }
 
 // whileRunning judges only while the subject runs as it should. What a dead one left behind depends on the moment of its death,
@@ -39,7 +39,7 @@ func (v View) expectation() oracle.Expectation {
 	})
 }
 
-// before is the state before the subject; an empty one if it is not known.
+// before is what is not the subject's; an empty state if it is not known.
 func (v View) before() *netstate.State {
 	if v.Before == nil {
 		return &netstate.State{}

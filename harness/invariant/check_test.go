@@ -208,6 +208,10 @@ var faults = []fault{
 			s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: given.String()})
 		}
 	}, object: func(f world.Family) string { return lb(f).String() }},
+	{id: "foreign-changed", unfamilied: true, name: "IPVS service removed", do: func(t *testing.T, n *node, f world.Family) {
+		part := &netstate.State{IPVS: []netstate.IPVSService{{FWMark: 7, Scheduler: "wlc"}}}
+		n.Injected = append(n.Injected, invariant.Injected{Name: "keepalived", State: part})
+	}, object: func(world.Family) string { return "keepalived" }},
 	{id: "subject-exited", unfamilied: true, do: func(t *testing.T, n *node, f world.Family) {
 		n.Subject.Alive, n.Subject.Exit = false, 255
 		n.Now.Sets = nil // what a dead subject leaves behind is not judged

@@ -41,7 +41,7 @@ func (v View) explainService(p packet) string {
 		_, others := foreign[k]
 		switch {
 		case others:
-			through = append(through, fmt.Sprintf("IPVS service %s, which was there before the subject", k))
+			through = append(through, fmt.Sprintf("IPVS service %s, which is not the subject's", k))
 		case justified:
 			through = append(through, want.Why())
 		default:

@@ -55,7 +55,7 @@ func TestExplain(t *testing.T) {
 				n.Objects.Services = n.Objects.Services[:1]
 				n.set("kube-router-local-ips", world.IPv4).Members = nil
 			},
-			want: []string{"IPVS service TCP 192.0.2.10:31337, which comes from no Service, IPVS service TCP 192.0.2.10:9999, which was there before the subject",
+			want: []string{"IPVS service TCP 192.0.2.10:31337, which comes from no Service, IPVS service TCP 192.0.2.10:9999, which is not the subject's",
 				"it is missing from", "so rule 5 of KUBE-ROUTER-SERVICES rejects whatever comes to it but echo-request"},
 		},
 		"no IPVS": {

@@ -116,7 +116,7 @@ func (v View) whatIsAt(member string) string {
 			continue
 		}
 		if _, ok := foreign[k]; ok {
-			here = append(here, k.String()+", which was there before the subject")
+			here = append(here, k.String()+", which is not the subject's")
 		} else {
 			here = append(here, k.String()+", which comes from no Service")
 		}

@@ -24,10 +24,18 @@ type View struct {
 	Options  scenario.Options
 	// Keeps tells which state the subject keeps. A check runs only if the subject keeps what it judges.
 	Keeps Keep
-	// Before is the node's state before the subject was first started: what was there then is not the subject's. Now is the
-	// state to be judged.
+	// Before is what is not the subject's: the node's state before it was first started, and what the scenario injected since. Now
+	// is the state to be judged.
 	Before, Now *netstate.State
-	Subject     Subject
+	// Injected are the foreign things among it that the scenario has put there.
+	Injected []Injected
+	Subject  Subject
+}
+
+// Injected is something that the scenario has put into the kernel in the name of others.
+type Injected struct {
+	Name  string
+	State *netstate.State
 }
 
 // Keep is a set of kinds of kernel state that a subject promises to keep.

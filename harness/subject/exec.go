@@ -150,7 +150,7 @@ func (e execProfile) Command(s Setting) (world.Command, error) {
 	for _, arg := range e.Args {
 		c.Args = append(c.Args, fill.Replace(arg))
 	}
-	for option, value := range optionValues(s.Options) {
+	for option, value := range optionValues(s) {
 		args, ok := e.Options[option]
 		if !ok {
 			return c, &Lacks{Option: option}

@@ -28,7 +28,11 @@ func (k kubeRouter) Command(s Setting) (world.Command, error) {
 	if s.Options.MasqueradeAll {
 		masquerading = "masqueradeAll"
 	}
-	args, err := arguments([]flag{
+	excluding := ""
+	if len(s.Options.ExcludedCIDRs) > 0 {
+		excluding = "excludedCIDRs"
+	}
+	flags := []flag{
 		{name: "kubeconfig", value: s.Kubeconfig},
 		{name: "hostname-override", value: s.Node},
 		{name: "run-service-proxy", value: "true"},
@@ -47,7 +51,11 @@ func (k kubeRouter) Command(s Setting) (world.Command, error) {
 		{name: "health-port", value: "20244"},
 		{name: "metrics-port", value: "0"},
 		{name: "v", value: "1"},
-	}, s.Help)
+	}
+	if excluding != "" { // an empty list is no valid one
+		flags = append(flags, flag{name: "excluded-cidrs", value: excluded(s), option: excluding})
+	}
+	args, err := arguments(flags, s.Help)
 	if err != nil {
 		return world.Command{}, err
 	}

@@ -4,17 +4,19 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"time"
-
-	"proxyproof/harness/scenario"
 )
 
 // optionNames are the options of scenarios, in the words of the format.
-var optionNames = []string{"loadBalancer", "masqueradeAll", "syncPeriod"}
+var optionNames = []string{"excludedCIDRs", "loadBalancer", "masqueradeAll", "syncPeriod"}
 
 // optionValues are those options that a scenario asks for.
-func optionValues(o scenario.Options) map[string]string {
-	values := map[string]string{}
+func optionValues(s Setting) map[string]string {
+	values, o := map[string]string{}, s.Options
+	if len(o.ExcludedCIDRs) > 0 {
+		values["excludedCIDRs"] = excluded(s)
+	}
 	if o.LoadBalancer {
 		values["loadBalancer"] = "true"
 	}
@@ -25,6 +27,15 @@ func optionValues(o scenario.Options) map[string]string {
 		values["syncPeriod"] = time.Duration(o.SyncPeriod).String()
 	}
 	return values
+}
+
+// excluded are the ranges that the proxy is to leave alone, separated by commas.
+func excluded(s Setting) string {
+	var all []string
+	for _, name := range s.Options.ExcludedCIDRs {
+		all = append(all, prefixes(s.Families, s.Ranges.ByName(name)))
+	}
+	return strings.Join(all, ",")
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

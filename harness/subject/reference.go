@@ -31,6 +31,7 @@ func (reference) Command(s Setting) (world.Command, error) {
 		fmt.Sprintf("--masquerade-all=%t", s.Options.MasqueradeAll),
 		"--sync-period="+period.String(),
 	)
+	// excludedCIDRs: it leaves alone what it did not make, wherever that is.
 	return world.Command{Path: s.Binary, Args: args}, nil
 }
 

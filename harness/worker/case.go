@@ -25,6 +25,7 @@ type caseRun struct {
 	helps   *helps
 	*cluster
 	proxies []*proxy
+	foreign []injection
 	holds   []*hold
 	holding bool // the holds of Services have begun
 	settler *settler
@@ -140,6 +141,10 @@ func (c *caseRun) take(ctx context.Context, step scenario.Step) (gone bool, err 
 		err = c.apply(ctx, step.Apply)
 	case len(step.Delete) > 0:
 		err = c.delete(ctx, step.Delete)
+	case len(step.Foreign) > 0:
+		err = c.inject(ctx, step.Foreign)
+	case len(step.Withdraw) > 0:
+		err = c.withdraw(ctx, step.Withdraw)
 	case step.Subject != "":
 		gone, err = c.act(ctx, step.Subject)
 	}

@@ -62,10 +62,11 @@ func (c *caseRun) views(ctx context.Context) ([]invariant.View, error) {
 		if err != nil {
 			return nil, err
 		}
+		injected, before := c.injected(p.node, p.before)
 		views = append(views, invariant.View{
 			Node: nodeFacts(p.node, c.job.Family), Families: c.job.Family.Families(), Ranges: c.world.Ranges(),
 			Objects: objects, Options: c.job.Scenario.Subject.Options, Keeps: c.profile.Keeps(),
-			Before: p.before, Now: state,
+			Before: before, Now: state, Injected: injected,
 			Subject: invariant.Subject{
 				Name: c.job.Subject.Profile, Expected: p.wanted, Alive: p.alive(), Exit: exitOf(p), Errors: p.logged(), Written: written,
 			},

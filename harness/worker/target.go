@@ -59,6 +59,9 @@ func (c *caseRun) resolve(written, via string, ping bool) ([]target, error) {
 		if parsed.Kind == scenario.TargetAPIServer {
 			base.port, base.protocol, base.https, base.apiserver = apiserverPort, world.TCP, true, true
 		}
+	case scenario.TargetUnused:
+		addresses = unused(c.world, parsed.Name, c.job.Family.Families(), max(parsed.Index, 0))
+		parsed.Index = scenario.AllAddresses
 	default:
 		if addresses, err = c.serviceAddresses(parsed, &base); err != nil {
 			return nil, err
@@ -74,6 +77,19 @@ func (c *caseRun) resolve(written, via string, ping bool) ([]target, error) {
 		targets = append(targets, t)
 	}
 	return targets, nil
+}
+
+// unused are addresses of a range that nobody gets, one in each family, counted from the end. Nodes and clients have host numbers
+// up to 249, and addresses are allocated from the beginning or at random.
+func unused(w world.World, name string, families []world.Family, index int) []netip.Addr {
+	prefixes := w.Ranges().ByName(name)
+	var addresses []netip.Addr
+	for _, f := range families {
+		if p, ok := prefixes[f]; ok {
+			addresses = append(addresses, world.Last(p, 2+index))
+		}
+	}
+	return addresses
 }
 
 // pick leaves the address of an index in each family, or all.

@@ -92,6 +92,34 @@ type Ranges struct {
 	Externals     map[Family]netip.Prefix
 }
 
+// ByName finds a range by the word that scenarios have for it; nil if there is none.
+func (r Ranges) ByName(name string) map[Family]netip.Prefix {
+	switch name {
+	case "nodes":
+		return r.Nodes
+	case "services":
+		return r.Services
+	case "loadbalancers":
+		return r.LoadBalancers
+	case "externals":
+		return r.Externals
+	}
+	return nil
+}
+
+// Last is an address near the end of a range: n addresses before the one after the last.
+func Last(p netip.Prefix, n int) netip.Addr {
+	raw := p.Masked().Addr().AsSlice()
+	for bit := p.Bits(); bit < 8*len(raw); bit++ {
+		raw[bit/8] |= 0x80 >> (bit % 8)
+	}
+	a, _ := netip.AddrFromSlice(raw)
+	for range n - 1 {
+		a = a.Prev()
+	}
+	return a
+}
+
 // DefaultRanges are the ranges that every world uses.
 func DefaultRanges() Ranges {
 	both := func(v4, v6 string) map[Family]netip.Prefix {
