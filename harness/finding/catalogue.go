@@ -15,7 +15,7 @@ type Entry struct {
 // invariants give in the order in which they are judged. docs/findings.md is made from it.
 func Catalogue() []Entry {
 	var all []Entry
-	for _, part := range [][]Entry{packets, process, sets, table, addresses} {
+	for _, part := range [][]Entry{packets, process, sets, table, addresses, rules} {
 		all = append(all, part...)
 	}
 	return all
@@ -253,5 +253,56 @@ var addresses = []Entry{
 		Summary: "A load balancer address was given more than once.",
 		Meaning: "Two Services take each other's traffic.",
 		LookAt:  "Restarts and changes of the allocator's leader: an address in a status must not be handed out again.",
+	},
+}
+
+var rules = []Entry{
+	{
+		ID:      "firewall-jump-wrong",
+		Summary: "What comes for service addresses is not led to the chain that guards them: the jump is missing, there twice, conditional, or behind an accept.",
+		Meaning: "Without it ports that no service has are open on every service address; twice, every packet is judged twice, and the copies grow with every sync.",
+		LookAt:  "The rules of INPUT in the evidence, and their order.",
+	},
+	{
+		ID:      "firewall-reject-wrong",
+		Summary: "The last rule of the chain does not reject exactly what is not for the node itself, or another one rejects before it.",
+		Meaning: "Rejected too early, services do not answer; not at all, a service address has open ports; without the exemption of local-ips the node is locked out.",
+		LookAt:  "The rules of KUBE-ROUTER-SERVICES in the evidence, and their order.",
+	},
+	{
+		ID:      "firewall-accept-missing",
+		Summary: "No rule of the chain accepts what svip-prt holds.",
+		Meaning: "Every service is rejected on every service address.",
+		LookAt:  "The rules of KUBE-ROUTER-SERVICES in the evidence.",
+	},
+	{
+		ID:      "firewall-set-wrong",
+		Summary: "A rule names a set that does not exist, or that is of the other family.",
+		Meaning: "The rule never matches. What it should accept is rejected, or the other way round.",
+		LookAt:  "The names of sets: IPv6 ones begin with inet6:.",
+	},
+	{
+		ID:      "firewall-rejects-neighbour-discovery",
+		Summary: "IPv6 neighbour solicitations or advertisements for a service address are rejected.",
+		Meaning: "Neighbours lose the node's address from their caches and cannot find it again: everything works until the first cache entry expires.",
+		LookAt:  "The ICMPv6 types that the chain accepts: 135 and 136 have to be among them.",
+	},
+	{
+		ID:      "firewall-rule-twice",
+		Summary: "A rule of the subject is in its chain more than once.",
+		Meaning: "Usually each sync adds one more, and the node becomes slower day by day.",
+		LookAt:  "How the subject finds out that a rule is there: iptables-save prints it in other words than it was written in.",
+	},
+	{
+		ID:      "firewall-mask-wrong",
+		Summary: "A rule about one host has the mask of a network.",
+		Meaning: "It is applied to the host's neighbours, too. /32 on an IPv6 address is a quarter of a provider.",
+		LookAt:  "The mask in the evidence: /32 is IPv4's, /128 is IPv6's.",
+	},
+	{
+		ID:      "firewall-not-understood",
+		Summary: "A rule that decides about service addresses is not understood.",
+		Meaning: "Nothing is known about the subject: this check does not guess.",
+		LookAt:  "The rule in the evidence. If it is a good one, package netstate should learn it.",
 	},
 }

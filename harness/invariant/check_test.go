@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -57,6 +58,8 @@ type fault struct {
 	object func(f world.Family) string
 	// unfamilied: the finding is about no family.
 	unfamilied bool
+	// only this family can have the fault; zero: both.
+	only world.Family
 }
 
 func cluster(f world.Family) netip.Addr { return addr(f, "198.18.0.7", "2001:db8:18::7") }
@@ -212,6 +215,66 @@ var faults = []fault{
 		part := &netstate.State{IPVS: []netstate.IPVSService{{FWMark: 7, Scheduler: "wlc"}}}
 		n.Injected = append(n.Injected, invariant.Injected{Name: "keepalived", State: part})
 	}, object: func(world.Family) string { return "keepalived" }},
+	{id: "firewall-jump-wrong", name: "no jump", do: func(t *testing.T, n *node, f world.Family) {
+		n.chain(f, "INPUT").Rules = nil
+	}},
+	{id: "firewall-jump-wrong", name: "twice", do: func(t *testing.T, n *node, f world.Family) {
+		c := n.chain(f, "INPUT")
+		c.Rules = append(c.Rules, c.Rules[0])
+	}},
+	{id: "firewall-jump-wrong", name: "behind an accept", do: func(t *testing.T, n *node, f world.Family) {
+		c := n.chain(f, "INPUT")
+		c.Rules = append(rules("-p tcp -m tcp --dport 1337 -j ACCEPT"), c.Rules...)
+	}},
+	{id: "firewall-jump-wrong", name: "for TCP only", do: func(t *testing.T, n *node, f world.Family) {
+		c := n.chain(f, "INPUT")
+		c.Rules = rules("-p tcp " + c.Rules[0].Spec)
+	}},
+	{id: "firewall-reject-wrong", name: "before the accept", do: func(t *testing.T, n *node, f world.Family) {
+		c := n.chain(f, "KUBE-ROUTER-SERVICES")
+		last := len(c.Rules) - 1
+		c.Rules[last], c.Rules[last-1] = c.Rules[last-1], c.Rules[last]
+	}},
+	{id: "firewall-reject-wrong", name: "without exemption", do: func(t *testing.T, n *node, f world.Family) {
+		c := n.chain(f, "KUBE-ROUTER-SERVICES")
+		last := len(c.Rules) - 1
+		words := c.Rules[last].Args
+		c.Rules[last] = rules(strings.Join(words[len(words)-4:], " "))[0]
+	}},
+	{id: "firewall-reject-wrong", name: "drops", do: func(t *testing.T, n *node, f world.Family) {
+		c := n.chain(f, "KUBE-ROUTER-SERVICES")
+		c.Rules[len(c.Rules)-1] = rules("-m set ! --match-set " + n.set("kube-router-local-ips", f).Name + " dst -j DROP")[0]
+	}},
+	{id: "firewall-accept-missing", do: func(t *testing.T, n *node, f world.Family) {
+		c := n.chain(f, "KUBE-ROUTER-SERVICES")
+		c.Rules = slices.Delete(c.Rules, len(c.Rules)-2, len(c.Rules)-1)
+	}},
+	{id: "firewall-set-wrong", name: "of the other family", do: func(t *testing.T, n *node, f world.Family) {
+		n.Now.Sets = append(n.Now.Sets, netstate.Set{Name: "kube-router-x", Type: "hash:ip", IPv6: f != world.IPv6})
+		c := n.chain(f, "KUBE-ROUTER-SERVICES")
+		c.Rules = append(rules("-m set --match-set kube-router-x dst -j ACCEPT"), c.Rules...)
+	}},
+	{id: "firewall-set-wrong", name: "that does not exist", do: func(t *testing.T, n *node, f world.Family) {
+		c := n.chain(f, "KUBE-ROUTER-SERVICES")
+		c.Rules = slices.Insert(c.Rules, len(c.Rules)-1, rules("-m set --match-set kube-router-x dst -j ACCEPT")...)
+	}},
+	{id: "firewall-rule-twice", do: func(t *testing.T, n *node, f world.Family) {
+		c := n.chain(f, "KUBE-ROUTER-SERVICES")
+		c.Rules = append(c.Rules[:1:1], c.Rules...)
+	}},
+	{id: "firewall-mask-wrong", do: func(t *testing.T, n *node, f world.Family) {
+		table := netstate.Table{IPv6: f == world.IPv6, Name: "nat", Chains: []netstate.Chain{{Name: "KUBE-ROUTER-HAIRPIN", Rules: rules(
+			"-s " + pick(f, "198.19.1.0/24", "2001:db8::/32") + " -j ACCEPT")}}}
+		n.Now.Tables = append(n.Now.Tables, table)
+	}},
+	{id: "firewall-not-understood", only: world.IPv6, do: func(t *testing.T, n *node, f world.Family) {
+		c := n.chain(f, "KUBE-ROUTER-SERVICES")
+		c.Rules = append(rules("-m recent --rcheck -j RETURN"), c.Rules...)
+	}},
+	{id: "firewall-rejects-neighbour-discovery", only: world.IPv6, do: func(t *testing.T, n *node, f world.Family) {
+		c := n.chain(f, "KUBE-ROUTER-SERVICES")
+		c.Rules = slices.DeleteFunc(c.Rules, func(r netstate.Rule) bool { return strings.Contains(r.Spec, "--icmpv6-type 135") })
+	}},
 	{id: "subject-exited", unfamilied: true, do: func(t *testing.T, n *node, f world.Family) {
 		n.Subject.Alive, n.Subject.Exit = false, 255
 		n.Now.Sets = nil // what a dead subject leaves behind is not judged
@@ -240,6 +303,9 @@ func TestEachFaultGivesExactlyItsFinding(t *testing.T) {
 	for _, fault := range faults {
 		for set, families := range clusters {
 			for _, f := range families {
+				if fault.only != 0 && f != fault.only {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s/%s/%s/%s", fault.id, fault.name, set, f), func(t *testing.T) {
 					n := newNode(families...).withExample()
 					fault.do(t, n, f)

@@ -16,7 +16,7 @@ func Explain(v View, address netip.Addr, port uint16) []string {
 	if v.Now == nil || !address.IsValid() {
 		return nil
 	}
-	return v.explain(packet{world.FamilyOf(address), address, port})
+	return v.explain(packet{family: world.FamilyOf(address), to: address, port: port})
 }
 
 func (v View) explain(p packet) []string {
@@ -88,8 +88,8 @@ func (v View) explainRule(p packet) string {
 	case d.number == 0:
 		return fmt.Sprintf("so the policy %s of %s meets %s", d.verdict, d.chain, what)
 	}
-	m := parseRule(d.rule)
-	if m.protocol.value != "" || m.port.value != "" {
+	m, _ := netstate.ParseRule(d.rule)
+	if m.Protocol.Name != "" || len(m.Ports) > 0 {
 		return fmt.Sprintf("so %s %s %s: %s", d.place(), done[d.verdict], what, d.rule.Spec)
 	}
 	return fmt.Sprintf("so %s %s whatever comes to it%s", d.place(), done[d.verdict], v.exceptions(d, p))
@@ -101,8 +101,8 @@ var done = map[verdict]string{reject: "rejects", drop: "drops"}
 func (v View) exceptions(d decision, p packet) string {
 	var all []string
 	for _, r := range d.before {
-		m := parseRule(r)
-		if m.target != "ACCEPT" && m.target != "RETURN" {
+		m, _ := netstate.ParseRule(r)
+		if m.Action.Target != "ACCEPT" && m.Action.Target != "RETURN" {
 			continue
 		}
 		for _, name := range v.describe(m, r, p) {
@@ -118,15 +118,15 @@ func (v View) exceptions(d decision, p packet) string {
 }
 
 // describe tells what an accepting rule is for.
-func (v View) describe(m match, r netstate.Rule, p packet) []string {
-	if m.icmp != "" {
-		return []string{icmpName(p.family, m.icmp)}
+func (v View) describe(m netstate.Meaning, r netstate.Rule, p packet) []string {
+	if m.ICMP != nil {
+		return []string{icmpName(p.family, m.ICMP.Type)}
 	}
-	for _, s := range m.sets {
-		if s.dirs != "dst,dst" || s.not {
+	for _, s := range m.Sets {
+		if len(s.Directions) != 2 || s.Not {
 			continue
 		}
-		set, _ := findSet(v.Now, s.name)
+		set, _ := findSet(v.Now, s.Name)
 		var ports []string
 		for _, member := range set.Members {
 			if rest, ok := strings.CutPrefix(canonicalMember(member), p.to.String()+","); ok {
@@ -134,20 +134,20 @@ func (v View) describe(m match, r netstate.Rule, p packet) []string {
 				ports = append(ports, port+"/"+strings.ToUpper(proto))
 			}
 		}
-		return []string{fmt.Sprintf("its ports in %s (%s)", s.name, list(ports))}
+		return []string{fmt.Sprintf("its ports in %s (%s)", s.Name, list(ports))}
 	}
 	return []string{"what matches " + r.Spec}
 }
 
-// icmpName is what people call an ICMP type that iptables-save prints as a number.
-func icmpName(f world.Family, number string) string {
-	names := map[string]string{"0": "echo-reply", "3": "destination-unreachable", "8": "echo-request", "11": "time-exceeded"}
+// icmpName is what people call an ICMP type.
+func icmpName(f world.Family, number int) string {
+	names := map[int]string{0: "echo-reply", 3: "destination-unreachable", 8: "echo-request", 11: "time-exceeded"}
 	if f == world.IPv6 {
-		names = map[string]string{"1": "destination-unreachable", "2": "packet-too-big", "3": "time-exceeded", "4": "parameter-problem", "128": "echo-request", "129": "echo-reply",
-			"133": "router-solicitation", "134": "router-advertisement", "135": "neighbour-solicitation", "136": "neighbour-advertisement"}
+		names = map[int]string{1: "destination-unreachable", 2: "packet-too-big", 3: "time-exceeded", 4: "parameter-problem", 128: "echo-request", 129: "echo-reply",
+			133: "router-solicitation", 134: "router-advertisement", 135: "neighbour-solicitation", 136: "neighbour-advertisement"}
 	}
 	if name, ok := names[number]; ok {
 		return name
 	}
-	return "ICMP " + number
+	return fmt.Sprintf("ICMP %d", number)
 }

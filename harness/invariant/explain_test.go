@@ -132,7 +132,7 @@ func TestExplain(t *testing.T) {
 				chain := &n.Now.Tables[0].Chains[0]
 				chain.Rules = append(rules("-p tcp -m tcp --dport 6000:7000 -j DROP"), chain.Rules...)
 			},
-			want: []string{"is in", "is in", "rule 1 of INPUT, which is beyond this explanation"},
+			want: []string{"is in", "is in", "so rule 1 of INPUT drops a new TCP connection to port 6443"},
 		},
 		"one port rejected": {
 			change: func(n *node) {

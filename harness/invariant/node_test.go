@@ -247,6 +247,20 @@ func (n *node) firewall(f world.Family) {
 	}})
 }
 
+// chain is a chain of the filter table.
+func (n *node) chain(f world.Family, name string) *netstate.Chain {
+	for i, t := range n.Now.Tables {
+		if t.Name == "filter" && t.IPv6 == (f == world.IPv6) {
+			for j, c := range t.Chains {
+				if c.Name == name {
+					return &n.Now.Tables[i].Chains[j]
+				}
+			}
+		}
+	}
+	return nil
+}
+
 func rules(specs ...string) []netstate.Rule {
 	var all []netstate.Rule
 	for _, s := range specs {

@@ -52,8 +52,11 @@ const (
 	// KeepNodePortsPerFamily: node ports on the node's first address of each family of the Service, not only on its primary one.
 	KeepNodePortsPerFamily
 
+	// KeepFirewall: the chain KUBE-ROUTER-SERVICES and the jump to it.
+	KeepFirewall
+
 	// KeepAll is what the contract asks for at its strictest.
-	KeepAll = KeepIPVS | KeepSets | KeepAddresses | KeepNodePortsPerFamily
+	KeepAll = KeepIPVS | KeepSets | KeepAddresses | KeepNodePortsPerFamily | KeepFirewall
 )
 
 // Has tells whether all of the others are in the set.

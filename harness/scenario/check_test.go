@@ -46,7 +46,7 @@ func TestSense(t *testing.T) {
 		{"[smoke]", "[ipv6]", "ipv6", `tag "ipv6" is a family set`, "remove it: every case"},
 		{"[ipv4, dual-v6]", "[ipv4, ipv4]", "", "family set ipv4 comes twice", "remove one"},
 		{"[ipv4, dual-v6]", "[]", "[]", "families: the list is empty, so that no case would run", "leave the field out"},
-		{"svip: it", "svpi: it", "svpi", `exempt: unknown invariant "svpi"`, "did you mean svip? invariants: local-ips, svip, foreign, ipvs, subject"},
+		{"svip: it", "svpi: it", "svpi", `exempt: unknown invariant "svpi"`, "did you mean svip? invariants: local-ips, svip, foreign, ipvs, firewall, subject"},
 		{"svip: it is broken here", `svip: ""`, "svip", "exempt: svip has no reason", "say why"},
 		{"[local-ips-ipv4-only]", "[local_ips]", "local_ips", `"local_ips" is no name for a defect`, "a name has"},
 		// The world.

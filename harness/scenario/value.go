@@ -73,7 +73,9 @@ func (SubjectAction) choices() ([]string, string) {
 func holdKinds() []string { return []string{HoldHTTPS, HoldTCP, HoldUDP, HoldPing} }
 
 // Invariants are the names by which Scenario.Exempt can switch a check off. They are those of package invariant.
-func Invariants() []string { return []string{"local-ips", "svip", "foreign", "ipvs", "subject"} }
+func Invariants() []string {
+	return []string{"local-ips", "svip", "foreign", "ipvs", "firewall", "subject"}
+}
 
 func wordsOf[T ~string](list ...T) []string {
 	words := make([]string, len(list))

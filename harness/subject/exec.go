@@ -55,6 +55,7 @@ type ReadyWhen struct {
 // keepNames are the words of Keeps.
 var keepNames = map[string]invariant.Keep{
 	"ipvs": invariant.KeepIPVS, "sets": invariant.KeepSets, "addresses": invariant.KeepAddresses,
+	"firewall":              invariant.KeepFirewall,
 	"node-ports-per-family": invariant.KeepNodePortsPerFamily,
 }
 
