@@ -16,8 +16,9 @@ type Actual struct {
 	Services map[plan.Service]plan.Virtual
 	VIPs     map[netip.Addr]netip.Addr
 	Members  map[SetKey]map[Member]bool
-	// Foreign are virtual services that the proxy did not make and does not touch.
-	Foreign map[plan.Service]bool
+	// Foreign are virtual services that the proxy did not make and does not touch; ForeignVIPs are such addresses on its link.
+	Foreign     map[plan.Service]bool
+	ForeignVIPs map[netip.Addr]bool
 	// Firewall are the families whose rules are right.
 	Firewall map[plan.Family]bool
 }
@@ -56,11 +57,13 @@ func (a *Applier) Apply(s plan.State) error {
 	var errs []error
 	try := func(err error) { errs = append(errs, err) }
 	wanted := a.members(s)
+	try(a.settleLedger(s.Families))
 	for _, f := range s.Families {
 		try(a.addMembers(SetKey{LocalIPs, f}, wanted))
 	}
 	try(a.removeVIPs(s))
 	try(a.services(s))
+	wanted = a.members(s) // without the conflicts that came up
 	for _, f := range s.Families {
 		try(a.addMembers(SetKey{ServicePorts, f}, wanted))
 		try(a.addMembers(SetKey{ServiceIPs, f}, wanted))
@@ -82,7 +85,7 @@ func (a *Applier) Apply(s plan.State) error {
 func (a *Applier) members(s plan.State) map[SetKey]map[Member]bool {
 	wanted := map[SetKey]map[Member]bool{}
 	for _, f := range s.Families {
-		for _, set := range Sets {
+		for _, set := range Published {
 			wanted[SetKey{set, f}] = map[Member]bool{}
 		}
 	}
@@ -106,34 +109,46 @@ func (a *Applier) members(s plan.State) map[SetKey]map[Member]bool {
 func (a *Applier) addMembers(key SetKey, wanted map[SetKey]map[Member]bool) error {
 	var errs []error
 	for _, m := range sorted(wanted[key], compareMembers) {
-		if a.actual.Members[key][m] {
-			continue
-		}
-		if err := a.writer.AddMember(key.Set, key.Family, m); err != nil {
-			errs = append(errs, fmt.Errorf("add %v to %s: %w", m, key.Set.Name(key.Family), err))
-			continue
-		}
-		if a.actual.Members[key] == nil {
-			a.actual.Members[key] = map[Member]bool{}
-		}
-		a.actual.Members[key][m] = true
+		errs = append(errs, a.addMember(key, m))
 	}
 	return errors.Join(errs...)
+}
+
+// addMember writes only if the set lacks the member.
+func (a *Applier) addMember(key SetKey, m Member) error {
+	if a.actual.Members[key][m] {
+		return nil
+	}
+	if err := a.writer.AddMember(key.Set, key.Family, m); err != nil {
+		return fmt.Errorf("add %v to %s: %w", m, key.Set.Name(key.Family), err)
+	}
+	if a.actual.Members[key] == nil {
+		a.actual.Members[key] = map[Member]bool{}
+	}
+	a.actual.Members[key][m] = true
+	return nil
 }
 
 func (a *Applier) deleteMembers(key SetKey, wanted map[SetKey]map[Member]bool) error {
 	var errs []error
 	for _, m := range sorted(a.actual.Members[key], compareMembers) {
-		if wanted[key][m] {
-			continue
+		if !wanted[key][m] {
+			errs = append(errs, a.deleteMember(key, m))
 		}
-		if err := a.writer.DeleteMember(key.Set, key.Family, m); err != nil {
-			errs = append(errs, fmt.Errorf("delete %v from %s: %w", m, key.Set.Name(key.Family), err))
-			continue
-		}
-		delete(a.actual.Members[key], m)
 	}
 	return errors.Join(errs...)
+}
+
+// deleteMember writes only if the set has the member.
+func (a *Applier) deleteMember(key SetKey, m Member) error {
+	if !a.actual.Members[key][m] {
+		return nil
+	}
+	if err := a.writer.DeleteMember(key.Set, key.Family, m); err != nil {
+		return fmt.Errorf("delete %v from %s: %w", m, key.Set.Name(key.Family), err)
+	}
+	delete(a.actual.Members[key], m)
+	return nil
 }
 
 // services adds and changes virtual services.
@@ -156,10 +171,9 @@ func (a *Applier) service(key plan.Service, want plan.Virtual) error {
 	head := plan.Virtual{Scheduler: want.Scheduler, Affinity: want.Affinity, Dests: map[plan.Dest]bool{}}
 	switch {
 	case !exists:
-		if err := a.writer.AddService(key, head); err != nil {
-			return fmt.Errorf("add: %w", err)
+		if made, err := a.create(key, head); err != nil || !made {
+			return err
 		}
-		a.log.Info("serves", "service", key)
 		have = head
 	case have.Scheduler != want.Scheduler || have.Affinity != want.Affinity:
 		if err := a.writer.UpdateService(key, head); err != nil {
@@ -209,6 +223,9 @@ func (a *Applier) removeServices(s plan.State) error {
 		}
 		a.log.Info("no longer serves", "service", key)
 		delete(a.actual.Services, key)
+		if err := a.deleteMember(ledgerOf(Made, key)); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -217,7 +234,11 @@ func (a *Applier) addVIPs(s plan.State) error {
 	var errs []error
 	for _, vip := range slices.SortedFunc(maps.Keys(s.VIPs), netip.Addr.Compare) {
 		source := s.VIPs[vip]
-		if a.actual.VIPs[vip] == source {
+		if have, ours := a.actual.VIPs[vip]; ours && have == source || a.actual.ForeignVIPs[vip] {
+			continue
+		}
+		if err := a.addMember(SetKey{VIPs, plan.FamilyOf(vip)}, Member{Address: vip}); err != nil {
+			errs = append(errs, err)
 			continue
 		}
 		if err := a.writer.AddVIP(vip, source); err != nil {
@@ -240,6 +261,9 @@ func (a *Applier) removeVIPs(s plan.State) error {
 			continue
 		}
 		delete(a.actual.VIPs, vip)
+		if err := a.deleteMember(SetKey{VIPs, plan.FamilyOf(vip)}, Member{Address: vip}); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

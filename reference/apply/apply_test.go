@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"proxyproof/reference/plan"
 )
 
@@ -45,7 +47,7 @@ func (j *journal) DeleteMember(s Set, f plan.Family, m Member) error {
 func empty() Actual {
 	return Actual{
 		Services: map[plan.Service]plan.Virtual{}, VIPs: map[netip.Addr]netip.Addr{}, Members: map[SetKey]map[Member]bool{},
-		Foreign: map[plan.Service]bool{}, Firewall: map[plan.Family]bool{},
+		Foreign: map[plan.Service]bool{}, ForeignVIPs: map[netip.Addr]bool{}, Firewall: map[plan.Family]bool{},
 	}
 }
 
@@ -123,7 +125,8 @@ func TestDeletionIsTheReverse(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"-vip 2001:db8:18::5", "-inet6:kube-router-svip 2001:db8:18::5", "-inet6:kube-router-svip-prt 2001:db8:18::5", "-service [2001:db8:18::5]:80/tcp",
+		"-vip 2001:db8:18::5", "-inet6:proxyproof-vips 2001:db8:18::5", "-inet6:kube-router-svip 2001:db8:18::5",
+		"-inet6:kube-router-svip-prt 2001:db8:18::5", "-service [2001:db8:18::5]:80/tcp", "-inet6:proxyproof-made 2001:db8:18::5",
 	}
 	if !slices.Equal(j.lines, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(j.lines, "\n"), strings.Join(want, "\n"))
@@ -145,6 +148,60 @@ func TestForeignServiceIsLeftAlone(t *testing.T) {
 		if strings.Contains(line, "30080") || strings.Contains(line, "svip") && strings.Contains(line, nodeIP.String()) {
 			t.Errorf("wrote %q", line)
 		}
+	}
+}
+
+// TestLedgerIsWrittenAhead: at no moment is there something of the proxy's that the ledger does not know.
+func TestLedgerIsWrittenAhead(t *testing.T) {
+	j := &journal{}
+	if err := applier(j, empty()).Apply(state(onVIP)); err != nil {
+		t.Fatal(err)
+	}
+	order := []string{
+		"+inet6:proxyproof-intents 2001:db8:18::5", "+service [2001:db8:18::5]:80/tcp", "+inet6:proxyproof-made 2001:db8:18::5",
+		"-inet6:proxyproof-intents 2001:db8:18::5", "+dest [2001:db8:18::5]:80/tcp [2001:db8:19::1]:8080",
+		"+inet6:kube-router-svip-prt 2001:db8:18::5", "+inet6:proxyproof-vips 2001:db8:18::5", "+vip 2001:db8:18::5",
+	}
+	last := -1
+	for _, line := range order {
+		i := slices.Index(j.lines, line)
+		if i <= last {
+			t.Fatalf("%q comes too early or not at all in\n%s", line, strings.Join(j.lines, "\n"))
+		}
+		last = i
+	}
+}
+
+// taken is a kernel in which somebody else has a virtual service already.
+type taken struct {
+	*journal
+	by plan.Service
+}
+
+func (w taken) AddService(s plan.Service, v plan.Virtual) error {
+	if s == w.by {
+		return unix.EEXIST
+	}
+	return w.journal.AddService(s, v)
+}
+
+// TestConflictIsLeftAlone: what somebody else has where a Service should be is not changed and not published.
+func TestConflictIsLeftAlone(t *testing.T) {
+	w := taken{&journal{}, onVIP}
+	a := New(w, empty(), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	for range 2 {
+		if err := a.Apply(state(onNode, onVIP)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, line := range w.lines {
+		if strings.Contains(line, "dest ["+vip.String()) || strings.Contains(line, "svip") && strings.Contains(line, vip.String()) ||
+			strings.Contains(line, "made "+vip.String()) {
+			t.Errorf("wrote %q", line)
+		}
+	}
+	if !slices.Contains(w.lines, "-inet6:proxyproof-intents "+vip.String()) {
+		t.Error("the intent stays")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/moby/ipvs"
@@ -71,7 +72,7 @@ func (k *Kernel) Prepare(families []plan.Family) error {
 		return err
 	}
 	for _, f := range families {
-		for _, s := range Sets {
+		for _, s := range slices.Concat(Ledger, Published) {
 			if err := k.createSet(s, f); err != nil {
 				return fmt.Errorf("create ipset %s: %w", s.Name(f), err)
 			}
@@ -128,7 +129,7 @@ func (k *Kernel) createSet(s Set, f plan.Family) error {
 
 // kind is the ipset type.
 func (s Set) kind() string {
-	if s == ServicePorts {
+	if s.hasPorts() {
 		return "hash:ip,port"
 	}
 	return "hash:ip"
@@ -180,7 +181,7 @@ func dest(d plan.Dest) *ipvs.Destination {
 	}
 }
 
-// AddService adds a virtual service without destinations; it fails if there is one.
+// AddService adds a virtual service without destinations. It fails with EEXIST if there is one.
 func (k *Kernel) AddService(s plan.Service, v plan.Virtual) error {
 	return k.ipvs.NewService(service(s, v))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -12,16 +13,15 @@ import (
 	"proxyproof/reference/plan"
 )
 
-// Read looks at what the kernel holds and tells what of it is the proxy's own. The sets are: they carry the proxy's name, as
-// does the dummy link. A virtual service is the proxy's if its address and port are in the proxy's set of service ports, or if
-// it equals what is planned; everything else in IPVS is foreign.
+// Read looks at what the kernel holds and tells what of it is the proxy's own. The sets and chains are: they carry its name. Of
+// virtual services and addresses the ledger tells.
 func (k *Kernel) Read(s plan.State) (Actual, error) {
 	a := Actual{
 		Services: map[plan.Service]plan.Virtual{}, VIPs: map[netip.Addr]netip.Addr{}, Members: map[SetKey]map[Member]bool{},
-		Foreign: map[plan.Service]bool{}, Firewall: map[plan.Family]bool{},
+		Foreign: map[plan.Service]bool{}, ForeignVIPs: map[netip.Addr]bool{}, Firewall: map[plan.Family]bool{},
 	}
 	for _, f := range s.Families {
-		for _, set := range Sets {
+		for _, set := range slices.Concat(Ledger, Published) {
 			members, err := k.readSet(set.Name(f))
 			if err != nil {
 				return a, err
@@ -29,7 +29,7 @@ func (k *Kernel) Read(s plan.State) (Actual, error) {
 			a.Members[SetKey{set, f}] = members
 		}
 	}
-	if err := k.readServices(s, &a); err != nil {
+	if err := k.readServices(&a); err != nil {
 		return a, err
 	}
 	if err := k.readVIPs(&a); err != nil {
@@ -71,7 +71,7 @@ func (k *Kernel) readSet(name string) (map[Member]bool, error) {
 	return members, nil
 }
 
-func (k *Kernel) readServices(s plan.State, a *Actual) error {
+func (k *Kernel) readServices(a *Actual) error {
 	services, err := k.ipvs.GetServices()
 	if err != nil {
 		return fmt.Errorf("list virtual services: %w", err)
@@ -95,8 +95,11 @@ func (k *Kernel) readServices(s plan.State, a *Actual) error {
 				v.Dests[plan.Dest{Address: ip.Unmap(), Port: d.Port}] = true
 			}
 		}
-		published := a.Members[SetKey{ServicePorts, plan.FamilyOf(key.Address)}]
-		if published[Member{key.Address, key.Port, key.Protocol}] || equal(s.Services[key], v) {
+		has := func(set Set) bool {
+			entry, m := ledgerOf(set, key)
+			return a.Members[entry][m]
+		}
+		if has(Made) || has(Intents) && len(v.Dests) == 0 {
 			a.Services[key] = v
 		} else {
 			a.Foreign[key] = true
@@ -105,20 +108,7 @@ func (k *Kernel) readServices(s plan.State, a *Actual) error {
 	return nil
 }
 
-// equal tells whether a virtual service is exactly as planned.
-func equal(a, b plan.Virtual) bool {
-	if a.Scheduler != b.Scheduler || a.Affinity != b.Affinity || len(a.Dests) != len(b.Dests) {
-		return false
-	}
-	for d := range a.Dests {
-		if !b.Dests[d] {
-			return false
-		}
-	}
-	return true
-}
-
-// readVIPs takes the addresses of the dummy link for the proxy's, with the source that their routes have.
+// readVIPs takes the addresses of the dummy link that are in the ledger for the proxy's, with the source that their routes have.
 func (k *Kernel) readVIPs(a *Actual) error {
 	link, err := k.route.LinkByName(DummyLink)
 	if err != nil {
@@ -132,6 +122,10 @@ func (k *Kernel) readVIPs(a *Actual) error {
 	for _, address := range addresses {
 		ip, ok := netip.AddrFromSlice(address.IP)
 		if ip = ip.Unmap(); !ok || ip.IsLinkLocalUnicast() {
+			continue
+		}
+		if !a.Members[SetKey{VIPs, plan.FamilyOf(ip)}][Member{Address: ip}] {
+			a.ForeignVIPs[ip] = true
 			continue
 		}
 		routes, err := k.vipRoutes(ip)

@@ -19,8 +19,9 @@ const (
 	ServicePorts Set = "kube-router-svip-prt"
 )
 
-// Sets are all sets, in the order in which they must be filled: an address is protected before it is guarded.
-var Sets = []Set{LocalIPs, ServiceIPs, ServicePorts}
+// Published are the sets that rules refer to, in the order in which they must be filled: an address is protected before it is
+// guarded.
+var Published = []Set{LocalIPs, ServiceIPs, ServicePorts}
 
 // Name is the kernel's name of the set of a family.
 func (s Set) Name(f plan.Family) string {
@@ -29,6 +30,9 @@ func (s Set) Name(f plan.Family) string {
 	}
 	return string(s)
 }
+
+// hasPorts tells whether members are of address, protocol and port.
+func (s Set) hasPorts() bool { return s == ServicePorts || s == Intents || s == Made }
 
 // Member of a set. Port and Protocol are zero in sets of addresses.
 type Member struct {
