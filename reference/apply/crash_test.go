@@ -1,0 +1,263 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/moby/ipvs"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"proxyproof/reference/plan"
+	"proxyproof/sim/netstate"
+)
+
+// errKilled is what a dead proxy's writes end in.
+var errKilled = errors.New("killed")
+
+// mortal dies after some writes.
+type mortal struct {
+	Writer
+	left int
+}
+
+func (m *mortal) write(f func() error) error {
+	if m.left <= 0 {
+		return errKilled
+	}
+	m.left--
+	return f()
+}
+
+func (m *mortal) Prepare(f []plan.Family) error {
+	return m.write(func() error { return m.Writer.Prepare(f) })
+}
+func (m *mortal) Firewall(f plan.Family, all bool) error {
+	return m.write(func() error { return m.Writer.Firewall(f, all) })
+}
+func (m *mortal) AddMember(s Set, f plan.Family, x Member) error {
+	return m.write(func() error { return m.Writer.AddMember(s, f, x) })
+}
+func (m *mortal) DeleteMember(s Set, f plan.Family, x Member) error {
+	return m.write(func() error { return m.Writer.DeleteMember(s, f, x) })
+}
+func (m *mortal) AddService(s plan.Service, v plan.Virtual) error {
+	return m.write(func() error { return m.Writer.AddService(s, v) })
+}
+func (m *mortal) UpdateService(s plan.Service, v plan.Virtual) error {
+	return m.write(func() error { return m.Writer.UpdateService(s, v) })
+}
+func (m *mortal) DeleteService(s plan.Service) error {
+	return m.write(func() error { return m.Writer.DeleteService(s) })
+}
+func (m *mortal) AddDest(s plan.Service, d plan.Dest) error {
+	return m.write(func() error { return m.Writer.AddDest(s, d) })
+}
+func (m *mortal) DeleteDest(s plan.Service, d plan.Dest) error {
+	return m.write(func() error { return m.Writer.DeleteDest(s, d) })
+}
+func (m *mortal) AddVIP(vip, source netip.Addr) error {
+	return m.write(func() error { return m.Writer.AddVIP(vip, source) })
+}
+func (m *mortal) DeleteVIP(vip netip.Addr) error {
+	return m.write(func() error { return m.Writer.DeleteVIP(vip) })
+}
+
+// story is a family's life of a Service, as the kernel is to hold it: nothing of it, created, updated, deleted.
+func story(f plan.Family) []plan.State {
+	address := func(v4, v6 string) netip.Addr {
+		if f == plan.IPv4 {
+			return netip.MustParseAddr(v4)
+		}
+		return netip.MustParseAddr(v6)
+	}
+	node, api, vip := address("192.0.2.10", "2001:db8:2::10"), address("198.18.0.1", "2001:db8:18::1"), address("198.18.0.5", "2001:db8:18::5")
+	web := func(n int) plan.Dest {
+		return plan.Dest{Address: address(fmt.Sprintf("198.19.1.%d", n), fmt.Sprintf("2001:db8:19::%d", n)), Port: 8080}
+	}
+	make := func(affinity uint32, at ...plan.Service) plan.State {
+		s := plan.State{Families: []plan.Family{f}, LocalIPs: map[netip.Addr]bool{node: true},
+			VIPs:     map[netip.Addr]netip.Addr{api: node},
+			Services: map[plan.Service]plan.Virtual{{Address: api, Port: 443, Protocol: plan.TCP}: {Scheduler: "rr", Dests: map[plan.Dest]bool{{Address: node, Port: 6443}: true}}}}
+		for _, key := range at {
+			s.Services[key] = plan.Virtual{Scheduler: "rr", Affinity: affinity, Dests: map[plan.Dest]bool{web(1): true, web(2): affinity > 0}}
+			if affinity == 0 {
+				s.Services[key] = plan.Virtual{Scheduler: "rr", Dests: map[plan.Dest]bool{web(1): true}}
+			}
+			if key.Address == vip {
+				s.VIPs[vip] = node
+			}
+		}
+		return s
+	}
+	at := func(a netip.Addr, port uint16, p plan.Protocol) plan.Service {
+		return plan.Service{Address: a, Port: port, Protocol: p}
+	}
+	return []plan.State{
+		make(0),
+		make(0, at(vip, 80, plan.TCP), at(vip, 53, plan.UDP), at(node, 30080, plan.TCP)),
+		make(10800, at(vip, 80, plan.TCP), at(vip, 54, plan.UDP), at(node, 30080, plan.TCP)), // affinity, one more endpoint, another port
+		make(0),
+	}
+}
+
+// TestKilledBetweenAnyTwoWrites kills the proxy after each write of a create, an update and a delete, in a network namespace of its
+// own where others have things, too. After a restart the kernel holds what it would have held.
+func TestKilledBetweenAnyTwoWrites(t *testing.T) {
+	if os.Getenv("PROXYPROOF_REQUIRE_KERNEL") == "" {
+		t.Skip("needs a kernel with IPVS; run make kernel")
+	}
+	positions := 0
+	for _, f := range []plan.Family{plan.IPv4, plan.IPv6} {
+		states := story(f)
+		for step := 1; step < len(states); step++ {
+			var want *netstate.State
+			for writes := -1; ; writes++ { // -1 is without a death
+				var got *netstate.State
+				died := false
+				err := inNamespace(func() (err error) {
+					died, got, err = live(states, step, writes)
+					return err
+				})
+				if err != nil {
+					t.Fatalf("IPv%d, step %d, killed after %d writes: %v", f, step, writes, err)
+				}
+				if writes < 0 {
+					want = got
+					continue
+				}
+				if changes := differences(want, got); len(changes) > 0 {
+					t.Errorf("IPv%d, step %d, killed after %d writes, the kernel holds something else: %q", f, step, writes, changes)
+				}
+				if !died {
+					break
+				}
+				positions++
+			}
+		}
+	}
+	t.Logf("killed at %d positions", positions)
+}
+
+// live goes through the states up to a step, in which the proxy dies after some writes and starts again; never if they are
+// negative. It tells what the namespace holds in the end.
+func live(states []plan.State, step, writes int) (died bool, holds *netstate.State, err error) {
+	if err := furnish(states[0]); err != nil {
+		return false, nil, err
+	}
+	for i, s := range states[:step+1] {
+		left := 1 << 30
+		if i == step && writes >= 0 {
+			left = writes
+		}
+		err := oneLife(s, left)
+		if errors.Is(err, errKilled) {
+			died, err = true, oneLife(s, 1<<30)
+		}
+		if err != nil {
+			return died, nil, err
+		}
+	}
+	holds, err = read()
+	return died, holds, err
+}
+
+// oneLife starts a proxy, which reads the kernel and applies a state.
+func oneLife(s plan.State, writes int) error {
+	k, err := NewKernel()
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	actual, err := k.Read(s)
+	if err != nil {
+		return err
+	}
+	return New(&mortal{k, writes}, actual, slog.New(slog.NewTextHandler(io.Discard, nil))).Apply(s)
+}
+
+// furnish puts things of others into the namespace: a virtual service on the node's address, and one where a Service will be.
+func furnish(s plan.State) error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return err
+	}
+	eth := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}}
+	if err := errors.Join(netlink.LinkAdd(eth), netlink.LinkSetUp(eth)); err != nil {
+		return err
+	}
+	h, err := ipvs.New("")
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	for node := range s.LocalIPs {
+		if err := netlink.AddrAdd(eth, &netlink.Addr{IPNet: hostPrefix(node), Flags: unix.IFA_F_NODAD}); err != nil {
+			return err
+		}
+		foreign := &ipvs.Service{Address: net.IP(node.AsSlice()), Port: 8443, Protocol: unix.IPPROTO_TCP, SchedName: "wlc", AddressFamily: unix.AF_INET, Netmask: ^uint32(0)}
+		if node.Is6() {
+			foreign.AddressFamily, foreign.Netmask = unix.AF_INET6, 128
+		}
+		conflict := *foreign
+		conflict.Port = 30080
+		if err := errors.Join(h.NewService(foreign), h.NewService(&conflict)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func read() (*netstate.State, error) {
+	ns, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	reader, err := netstate.NewReader(netstate.Config{NS: int(ns.Fd()), Backend: netstate.Legacy, Exec: func(ctx context.Context, name string, args ...string) ([]byte, error) {
+		return exec.CommandContext(ctx, name, args...).Output()
+	}})
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Close()
+	return reader.Read(context.Background())
+}
+
+// differences leaves out link-local addresses, which come from random hardware addresses.
+func differences(a, b *netstate.State) []string {
+	var all []string
+	for _, c := range netstate.Diff(a, b) {
+		if !strings.Contains(c.String(), "fe80:") {
+			all = append(all, c.String())
+		}
+	}
+	return all
+}
+
+// inNamespace runs f on a thread in a new network namespace, which ends with it.
+func inNamespace(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
