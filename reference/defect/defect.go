@@ -24,7 +24,10 @@ type Defect struct {
 
 // Zoo lists all defects.
 func Zoo() []Defect {
-	return []Defect{localIPsIPv4Only}
+	return []Defect{
+		localIPsIPv4Only, svipFromEveryIPVSService, staleCleanupDeletesForeignIPVS, foreignSetClobberedByRestore,
+		firewallRejectsNeighbourDiscovery, rejectBeforeServiceAccept, duplicateRulesEachSync, vipRouteWithoutSource,
+	}
 }
 
 // Find is a defect by its name.
