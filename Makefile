@@ -10,7 +10,7 @@ RUN     := $(BIN)/proxyproof run --die-with-parent --junit $(OUT)/junit.xml --ev
 # Packages whose tests need a kernel with IPVS; they run as compiled binaries in the VM.
 KERNEL  := sim/netns sim/netstate sim/probe reference/apply
 
-.PHONY: test-scenarios test build lint unit kernel killed subjects clean deps-run deps-test
+.PHONY: test-scenarios test build lint unit kernel killed subjects mutants clean deps-run deps-test
 
 test-scenarios: deps-run build ## run every scenario in every IP family against the reference
 	@mkdir -p $(OUT)
@@ -49,6 +49,9 @@ subjects: build ## what the harness says of proxies that it does not know, and o
 	$(BIN)/proxyproof run --die-with-parent scenarios harness/fixture/told-to-stop.yaml --families ipv4,ipv6 --focus 'told-to-stop/ipv4|(clusterip|nodeport).*@relay' \
 		$(foreach s,relay exits hangs deaf floods writes,--subject exec=harness/fixture/$(s).yaml) >$(OUT)/subjects.log || { cat $(OUT)/subjects.log; exit 1; }
 	@tail -n 1 $(OUT)/subjects.log
+
+mutants: build ## the kill matrix: each defect of the bug zoo gives exactly its findings; FULL=1 for all scenarios
+	$(BIN)/proxyproof mutants --die-with-parent $(if $(FULL),--full)
 
 deps-run:
 	@ci/deps run

@@ -18,12 +18,13 @@ import (
 
 // commandLine is everything that can be asked of the program.
 type commandLine struct {
-	Run    runCommand    `cmd:"" help:"Run scenarios against service proxies and judge what the kernel and the packets do."`
-	Lint   lintCommand   `cmd:"" help:"Check scenario files without running anything."`
-	List   listCommand   `cmd:"" help:"List the cases that would run."`
-	Exec   execCommand   `cmd:"" help:"Run a static binary as root on a kernel with IPVS, in a throwaway VM if need be."`
-	Schema schemaCommand `cmd:"" help:"Print the JSON schema of scenario files."`
-	Worker workerCommand `cmd:"" hidden:"" help:"Execute cases for an orchestrator on standard input and output."`
+	Run     runCommand     `cmd:"" help:"Run scenarios against service proxies and judge what the kernel and the packets do."`
+	Mutants mutantsCommand `cmd:"" help:"Prove that the scenarios find what they say: run them against the bug zoo."`
+	Lint    lintCommand    `cmd:"" help:"Check scenario files without running anything."`
+	List    listCommand    `cmd:"" help:"List the cases that would run."`
+	Exec    execCommand    `cmd:"" help:"Run a static binary as root on a kernel with IPVS, in a throwaway VM if need be."`
+	Schema  schemaCommand  `cmd:"" help:"Print the JSON schema of scenario files."`
+	Worker  workerCommand  `cmd:"" hidden:"" help:"Execute cases for an orchestrator on standard input and output."`
 }
 
 // usageError is bad input: the exit code tells it from a failed case.

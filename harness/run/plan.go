@@ -27,6 +27,8 @@ type Plan struct {
 	Times int
 	// Known are the known issues by the name of the subject.
 	Known map[string][]known.Issue
+	// Pairs tells which scenarios are run against which subjects; nil: all against all.
+	Pairs func(*scenario.Scenario, subject.Subject) bool
 }
 
 // task is one case with everything that a worker needs.
@@ -49,6 +51,9 @@ func (p Plan) tasks() []task {
 					continue
 				}
 				for _, sub := range p.Subjects {
+					if p.Pairs != nil && !p.Pairs(s, sub) {
+						continue
+					}
 					tasks = append(tasks, p.task(c, sub, round))
 				}
 			}

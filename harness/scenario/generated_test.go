@@ -151,7 +151,15 @@ func refine(t *testing.T, s *jsonschema.Schema) {
 		}
 		alternative.Pattern = deletePattern
 	}
-	step.OneOf = exactlyOne("apply", "delete", "subject", "expect")
+	step.OneOf = exactlyOne("apply", "delete", "foreign", "withdraw", "subject", "expect")
+	property(step, "foreign").MinItems = number(1)
+	thing := def("Foreign")
+	thing.OneOf = exactlyOne("ipvs", "mark", "ipset", "address", "route", "rule")
+	property(thing, "name").Pattern = labelPattern
+	property(thing, "mark").Minimum = "1"
+	for _, name := range []string{"ipvs", "address", "route"} {
+		property(thing, name).Pattern = targetPattern()
+	}
 	expect.OneOf = exactlyOne("reach", "refused", "ping")
 	for _, name := range []string{"reach", "refused", "ping"} {
 		property(expect, name).Pattern = targetPattern()
