@@ -187,7 +187,7 @@ known: [{findings: [hold-lost], upstream: none, why: it restarts}]
 		"name: mine\n":                                           "binary: want the path",
 		"name: my proxy\nbinary: b\n":                            "without spaces",
 		"name: mine\nbinary: b\n":                                "exactly one of",
-		fine + "keeps: [nftables]\n":                             "known are: addresses, ipvs",
+		fine + "keeps: [nftables]\n":                             "known are: addresses, firewall",
 		fine + "errors: [\"(\"]\n":                               "regular expression",
 		fine + "args: [\"{nowhere}\"]\n":                         "unknown placeholder {nowhere}",
 		fine + "options: {dsr: []}\n":                            "unknown option",

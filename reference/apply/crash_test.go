@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,9 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +20,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"proxyproof/reference/plan"
-	"proxyproof/sim/netstate"
 )
 
 // errKilled is what a dead proxy's writes end in.
@@ -121,9 +121,9 @@ func TestKilledBetweenAnyTwoWrites(t *testing.T) {
 	for _, f := range []plan.Family{plan.IPv4, plan.IPv6} {
 		states := story(f)
 		for step := 1; step < len(states); step++ {
-			var want *netstate.State
+			var want []string
 			for writes := -1; ; writes++ { // -1 is without a death
-				var got *netstate.State
+				var got []string
 				died := false
 				err := inNamespace(func() (err error) {
 					died, got, err = live(states, step, writes)
@@ -151,7 +151,7 @@ func TestKilledBetweenAnyTwoWrites(t *testing.T) {
 
 // live goes through the states up to a step, in which the proxy dies after some writes and starts again; never if they are
 // negative. It tells what the namespace holds in the end.
-func live(states []plan.State, step, writes int) (died bool, holds *netstate.State, err error) {
+func live(states []plan.State, step, writes int) (died bool, holds []string, err error) {
 	if err := furnish(states[0]); err != nil {
 		return false, nil, err
 	}
@@ -168,7 +168,7 @@ func live(states []plan.State, step, writes int) (died bool, holds *netstate.Sta
 			return died, nil, err
 		}
 	}
-	holds, err = read()
+	holds, err = print()
 	return died, holds, err
 }
 
@@ -221,28 +221,49 @@ func furnish(s plan.State) error {
 	return nil
 }
 
-func read() (*netstate.State, error) {
-	ns, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return nil, err
-	}
-	defer ns.Close()
-	reader, err := netstate.NewReader(netstate.Config{NS: int(ns.Fd()), Backend: netstate.Legacy, Exec: func(ctx context.Context, name string, args ...string) ([]byte, error) {
-		return exec.CommandContext(ctx, name, args...).Output()
-	}})
-	if err != nil {
-		return nil, err
-	}
-	defer reader.Close()
-	return reader.Read(context.Background())
+// tools print what a namespace holds.
+var tools = []string{
+	"ip -o addr show", "ip route show table all", "ip -6 route show table all", "ipvsadm -Sn", "ipset save", "iptables-save", "ip6tables-save",
 }
 
-// differences leaves out link-local addresses, which come from random hardware addresses.
-func differences(a, b *netstate.State) []string {
+// noise is what differs from one namespace to the next: times, counters, hash seeds, and what comes from random hardware addresses.
+var noise = regexp.MustCompile(`^#.*|.*fe80:.*|.*ff00::.*|\[\d+:\d+\]|(initval|hashsize|bucketsize) \S+|\b(valid_lft|preferred_lft) \S+`)
+
+// print is what the namespace holds, line by line in order.
+func print() ([]string, error) {
 	var all []string
-	for _, c := range netstate.Diff(a, b) {
-		if !strings.Contains(c.String(), "fe80:") {
-			all = append(all, c.String())
+	for _, tool := range tools {
+		words := strings.Fields(tool)
+		out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: %s", tool, err, out)
+		}
+		lines := strings.Split(string(out), "\n")
+		if words[0] == "ipset" { // members come in the order of their hashes
+			slices.Sort(lines)
+		}
+		for i, line := range lines {
+			place := words[0]
+			if strings.HasSuffix(place, "tables-save") { // the order of rules matters
+				place = fmt.Sprintf("%s %d", place, i)
+			}
+			all = append(all, place+": "+strings.Join(strings.Fields(noise.ReplaceAllString(line, "")), " "))
+		}
+	}
+	return all, nil
+}
+
+// differences are the lines that only one of two has.
+func differences(a, b []string) []string {
+	var all []string
+	for _, line := range a {
+		if !slices.Contains(b, line) {
+			all = append(all, "- "+line)
+		}
+	}
+	for _, line := range b {
+		if !slices.Contains(a, line) {
+			all = append(all, "+ "+line)
 		}
 	}
 	return all
