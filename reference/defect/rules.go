@@ -40,7 +40,7 @@ var rejectBeforeServiceAccept = Defect{
 	Name:     "reject-before-service-accept",
 	Issue:    "cloudnativelabs/kube-router#1918",
 	Summary:  "the rule that accepts service ports comes behind the one that rejects",
-	Findings: []string{"firewall-reject-wrong", "reach-failed", "hold-lost", "subject-cut-off"},
+	Findings: []string{"firewall-reject-wrong", "reach-failed", "hold-lost"},
 	When:     "firewall-reject-wrong in every case; reach-failed and hold-lost where an address that is no node's is expected to answer",
 	Wrap: func(w apply.Writer) apply.Writer {
 		return rulesSpoilt{w, func(f plan.Family) error {
