@@ -69,7 +69,9 @@ type reading struct {
 	err    error
 }
 
-func (r reading) in(chain string) string { return fmt.Sprintf("rule %d of %s: %s", r.number, chain, r.spec) }
+func (r reading) in(chain string) string {
+	return fmt.Sprintf("rule %d of %s: %s", r.number, chain, r.spec)
+}
 
 func read(chain netstate.Chain) []reading {
 	var all []reading

@@ -39,6 +39,43 @@ func (c *checker) checkWithdraw(step *Step, now *story) {
 	}
 }
 
+// setNames are the proxy's sets, as disturb names them.
+var setNames = []string{"local-ips", "svip", "svip-prt"}
+
+// checkDisturb checks what is taken away from the proxy.
+func (c *checker) checkDisturb(step *Step, now *story) {
+	if len(step.Disturb) == 0 {
+		c.report(c.at(&step.Disturb), "add a disturbance, or remove the step", "disturb is empty")
+	}
+	for i := range step.Disturb {
+		d := &step.Disturb[i]
+		if d.On != "" {
+			c.findNode(&d.On)
+		}
+		kinds := c.written(map[string]any{"ipvs": &d.IPVS, "ipset": &d.IPSet, "address": &d.Address, "chain": &d.Chain, "neighbours": &d.Neighbours})
+		if len(kinds) != 1 {
+			c.report(c.at(d), "write exactly one of ipvs, ipset, address, chain, neighbours", "the disturbance is %d things", len(kinds))
+			continue
+		}
+		if _, written := c.decoder.places[&d.Members]; written != (kinds[0] == "ipset") {
+			c.report(c.at(d), "ipset and members go together", "members say what is taken out of an ipset")
+		}
+		switch kinds[0] {
+		case "ipvs":
+			c.checkAddressed(&d.IPVS, true, now)
+		case "address":
+			c.checkAddressed(&d.Address, false, now)
+		case "ipset":
+			if !slices.Contains(setNames, d.IPSet) {
+				c.report(c.at(&d.IPSet), suggest(d.IPSet, setNames, "sets"), "the proxy has no set %q", d.IPSet)
+			}
+			for j := range d.Members {
+				c.checkAddressed(&d.Members[j], d.IPSet == "svip-prt", now)
+			}
+		}
+	}
+}
+
 // companions are the fields that only go with some kinds of things.
 var companions = map[string][]string{
 	"to": {"ipvs", "mark"}, "members": {"ipset"}, "link": {"address"}, "table": {"rule"}, "chain": {"rule"}, "first": {"rule"},

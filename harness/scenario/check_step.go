@@ -50,7 +50,7 @@ func (s *story) services() []string {
 func (c *checker) checkSteps() {
 	s := c.scenario
 	if len(s.Steps) == 0 {
-		c.report(c.at(&s.Steps), "add a step: apply, delete, foreign, withdraw, subject or expect", "there are no steps")
+		c.report(c.at(&s.Steps), "add a step: apply, delete, foreign, withdraw, disturb, subject or expect", "there are no steps")
 	}
 	now := newStory(s.Subject.Start)
 	for i := range s.Steps {
@@ -63,12 +63,12 @@ func (c *checker) checkSteps() {
 
 func (c *checker) checkStep(step *Step, now *story) {
 	verbs := c.written(map[string]any{
-		"apply": &step.Apply, "delete": &step.Delete, "foreign": &step.Foreign, "withdraw": &step.Withdraw, "subject": &step.Subject,
+		"apply": &step.Apply, "delete": &step.Delete, "foreign": &step.Foreign, "withdraw": &step.Withdraw, "disturb": &step.Disturb, "subject": &step.Subject,
 		"expect": &step.Expect,
 	})
 	switch {
 	case len(verbs) == 0:
-		c.report(c.at(step), "add one of apply, delete, foreign, withdraw, subject, expect", "the step does nothing")
+		c.report(c.at(step), "add one of apply, delete, foreign, withdraw, disturb, subject, expect", "the step does nothing")
 	case len(verbs) > 1:
 		c.report(c.at(step), "make a step of each", "the step does %d things at once: %s", len(verbs), strings.Join(verbs, ", "))
 	case step.Apply != "":
@@ -79,6 +79,8 @@ func (c *checker) checkStep(step *Step, now *story) {
 		c.checkForeign(step, now)
 	case verbs[0] == "withdraw":
 		c.checkWithdraw(step, now)
+	case verbs[0] == "disturb":
+		c.checkDisturb(step, now)
 	case verbs[0] == "subject":
 		c.checkAction(step, now)
 	case len(step.Expect) == 0:

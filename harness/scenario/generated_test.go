@@ -151,7 +151,7 @@ func refine(t *testing.T, s *jsonschema.Schema) {
 		}
 		alternative.Pattern = deletePattern
 	}
-	step.OneOf = exactlyOne("apply", "delete", "foreign", "withdraw", "subject", "expect")
+	step.OneOf = exactlyOne("apply", "delete", "foreign", "withdraw", "disturb", "subject", "expect")
 	property(step, "foreign").MinItems = number(1)
 	thing := def("Foreign")
 	thing.OneOf = exactlyOne("ipvs", "mark", "ipset", "address", "route", "rule")
@@ -159,6 +159,13 @@ func refine(t *testing.T, s *jsonschema.Schema) {
 	property(thing, "mark").Minimum = "1"
 	for _, name := range []string{"ipvs", "address", "route"} {
 		property(thing, name).Pattern = targetPattern()
+	}
+	property(step, "disturb").MinItems = number(1)
+	disturbance := def("Disturb")
+	disturbance.OneOf = exactlyOne("ipvs", "ipset", "address", "chain", "neighbours")
+	property(disturbance, "ipset").Enum = anys(setNames)
+	for _, name := range []string{"ipvs", "address"} {
+		property(disturbance, name).Pattern = targetPattern()
 	}
 	expect.OneOf = exactlyOne("reach", "refused", "ping")
 	for _, name := range []string{"reach", "refused", "ping"} {
@@ -194,7 +201,7 @@ var tableForm = regexp.MustCompile(`(?s)(<!-- fields of (\w+)[^>]*-->\n).*?(<!--
 
 // tabled are the types whose fields the documentation lists, each in a table of its own.
 func tabled() []any {
-	return []any{Scenario{}, World{}, Node{}, Pod{}, Client{}, Subject{}, Options{}, Hold{}, Step{}, Expect{}}
+	return []any{Scenario{}, World{}, Node{}, Pod{}, Client{}, Subject{}, Options{}, Hold{}, Step{}, Foreign{}, Disturb{}, Expect{}}
 }
 
 // fillTables puts the fields of the types into the documentation.

@@ -179,7 +179,8 @@ const (
 	HoldPing  = "ping"
 )
 
-// Step is one thing that happens. It has exactly one of apply, delete, foreign, withdraw, subject and expect.
+// Step is one thing that happens. It has exactly one of apply, delete, foreign, withdraw, disturb, subject and
+// expect.
 type Step struct {
 	// Name that reports show instead of a generated one.
 	Name string `yaml:"name,omitempty"`
@@ -192,6 +193,8 @@ type Step struct {
 	Foreign []Foreign `yaml:"foreign,omitempty"`
 	// Withdraw: the owner of foreign things takes them away again, by their names.
 	Withdraw Names `yaml:"withdraw,omitempty"`
+	// Disturb: something of the proxy's own is taken away behind its back.
+	Disturb []Disturb `yaml:"disturb,omitempty"`
 	// Subject: what is done to the proxy on every node that has it: start, stop (SIGTERM), kill (SIGKILL), restart.
 	Subject SubjectAction `yaml:"subject,omitempty"`
 	// Expect are checks, each awaited until it holds or its budget is spent.
@@ -234,6 +237,24 @@ type Foreign struct {
 	Chain string `yaml:"chain,omitempty"`
 	// First: the rule comes before all others, not behind them.
 	First bool `yaml:"first,omitempty"`
+}
+
+// Disturb is a disturbance of what the proxy has in a node's kernel. It has exactly one of ipvs, ipset, address, chain and neighbours.
+type Disturb struct {
+	// On is the node; by default the first with the proxy.
+	On string `yaml:"on,omitempty"`
+	// IPVS: the virtual services at a target are deleted.
+	IPVS string `yaml:"ipvs,omitempty"`
+	// IPSet: members are taken out of one of the proxy's sets: "local-ips", "svip" or "svip-prt".
+	IPSet string `yaml:"ipset,omitempty"`
+	// Members are the targets whose addresses, for svip-prt with their ports, are taken out.
+	Members Names `yaml:"members,omitempty"`
+	// Address: the addresses of a target are removed from kube-dummy-if.
+	Address string `yaml:"address,omitempty"`
+	// Chain of the table filter that is emptied, such as "INPUT" or "KUBE-ROUTER-SERVICES".
+	Chain string `yaml:"chain,omitempty"`
+	// Neighbours: everybody on the link forgets the hardware addresses of the others.
+	Neighbours bool `yaml:"neighbours,omitempty"`
 }
 
 // SubjectAction is something done to the subject's process.

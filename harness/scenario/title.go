@@ -22,6 +22,12 @@ func (s Step) Title() string {
 		return "foreign " + strings.Join(names, ", ") + " come"
 	case len(s.Withdraw) > 0:
 		return "withdraw " + strings.Join(s.Withdraw, ", ")
+	case len(s.Disturb) > 0:
+		var what []string
+		for _, d := range s.Disturb {
+			what = append(what, d.String())
+		}
+		return "disturb " + strings.Join(what, ", ")
 	case s.Subject != "":
 		return fmt.Sprintf("%s the subject", s.Subject)
 	case len(s.Expect) == 1:
@@ -56,4 +62,19 @@ func (e Expect) String() string {
 		return fmt.Sprintf("%s to answer pings of %s", e.Ping, from)
 	}
 	return fmt.Sprintf("%s to answer %s", e.Reach, from)
+}
+
+// String is "ipvs clusterip(web):80".
+func (d Disturb) String() string {
+	switch {
+	case d.IPVS != "":
+		return "ipvs " + d.IPVS
+	case d.IPSet != "":
+		return fmt.Sprintf("ipset %s of %s", d.IPSet, strings.Join(d.Members, ", "))
+	case d.Address != "":
+		return "address " + d.Address
+	case d.Chain != "":
+		return "chain " + d.Chain
+	}
+	return "neighbours"
 }

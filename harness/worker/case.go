@@ -83,7 +83,8 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 	c := &caseRun{job: job, speed: w.speed, record: record, profile: profile, binary: binary, helps: &w.helps}
 	c.settler = &settler{window: w.scale(settleWindow), look: c.look, print: c.print}
 	// The subject's own delays are by the clock, however slow the machine is; that they have ended takes a window to be seen.
-	c.patience = patience{budget: w.scale(stepBudget), rest: profile.Patience() + w.scale(settleWindow), deaf: w.scale(deafLimit)}
+	resting := max(profile.Patience(), time.Duration(job.Scenario.Subject.Options.SyncPeriod))
+	c.patience = patience{budget: w.scale(stepBudget), rest: resting + w.scale(settleWindow), deaf: w.scale(deafLimit)}
 	defer func() {
 		record.enter(len(job.Scenario.Steps)+1, event.Phase{Name: "close"})
 		err = errors.Join(err, c.close())
@@ -145,6 +146,8 @@ func (c *caseRun) take(ctx context.Context, step scenario.Step) (gone bool, err 
 		err = c.inject(ctx, step.Foreign)
 	case len(step.Withdraw) > 0:
 		err = c.withdraw(ctx, step.Withdraw)
+	case len(step.Disturb) > 0:
+		err = c.disturb(ctx, step.Disturb)
 	case step.Subject != "":
 		gone, err = c.act(ctx, step.Subject)
 	}

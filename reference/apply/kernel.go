@@ -232,7 +232,7 @@ func (k *Kernel) AddVIP(vip, source netip.Addr) error {
 		return fmt.Errorf("route it with source %s: %w", source, err)
 	}
 	if vip.Is4() {
-		return nil
+		return k.deleteOtherRoutes(vip, source)
 	}
 	if err := k.deleteKernelRoute(vip, !present); err != nil {
 		return fmt.Errorf("delete the kernel's own route: %w", err)

@@ -158,6 +158,25 @@ func (k *Kernel) vipRoutes(vip netip.Addr) ([]netlink.Route, error) {
 	return routes, nil
 }
 
+// deleteOtherRoutes deletes the local routes to an IPv4 VIP that name another source. Usually the proxy's has replaced the kernel's;
+// but if somebody took the address away, the kernel did not know the proxy's as its own and left it, and with the address
+// it has added its own again, behind it.
+func (k *Kernel) deleteOtherRoutes(vip, source netip.Addr) error {
+	routes, err := k.vipRoutes(vip)
+	if err != nil || len(routes) < 2 {
+		return err
+	}
+	for _, r := range routes {
+		if src, ok := netip.AddrFromSlice(r.Src); ok && src.Unmap() == source {
+			continue
+		}
+		if err := k.route.RouteDel(&r); err != nil {
+			return fmt.Errorf("delete another route: %w", err)
+		}
+	}
+	return nil
+}
+
 // kernelRouteLimit bounds the wait for the route that the kernel makes for a new IPv6 address.
 const kernelRouteLimit = 3 * time.Second
 
