@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"proxyproof/reference/dump"
 	"proxyproof/reference/plan"
 )
 
@@ -48,7 +49,7 @@ func (k *Kernel) Read(s plan.State) (Actual, error) {
 // readSet is empty for a set that does not exist.
 func (k *Kernel) readSet(name string) (map[Member]bool, error) {
 	members := map[Member]bool{}
-	all, err := k.sets.IpsetListAll()
+	all, err := dump.Whole(k.sets.IpsetListAll)
 	if err != nil {
 		return nil, fmt.Errorf("list ipsets: %w", err)
 	}
@@ -115,7 +116,7 @@ func (k *Kernel) readVIPs(a *Actual) error {
 		return nil // not made yet
 	}
 	k.dummy = link
-	addresses, err := k.route.AddrList(link, netlink.FAMILY_ALL)
+	addresses, err := dump.Whole(func() ([]netlink.Addr, error) { return k.route.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses of %s: %w", DummyLink, err)
 	}
@@ -149,9 +150,10 @@ func (k *Kernel) vipRoutes(vip netip.Addr) ([]netlink.Route, error) {
 	if vip.Is6() {
 		family = netlink.FAMILY_V6
 	}
-	routes, err := k.route.RouteListFiltered(family,
-		&netlink.Route{Dst: hostPrefix(vip), Table: unix.RT_TABLE_LOCAL, LinkIndex: k.dummy.Attrs().Index},
-		netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF)
+	want := &netlink.Route{Dst: hostPrefix(vip), Table: unix.RT_TABLE_LOCAL, LinkIndex: k.dummy.Attrs().Index}
+	routes, err := dump.Whole(func() ([]netlink.Route, error) {
+		return k.route.RouteListFiltered(family, want, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list routes to %s: %w", vip, err)
 	}

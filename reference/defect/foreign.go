@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"proxyproof/reference/apply"
+	"proxyproof/reference/dump"
 	"proxyproof/reference/plan"
 )
 
@@ -93,7 +94,7 @@ func (w strangersDeleted) AddMember(s apply.Set, f plan.Family, m apply.Member) 
 
 // membersOf are the members of a set in both families.
 func membersOf(s apply.Set) (map[apply.Member]bool, error) {
-	all, err := netlink.IpsetListAll()
+	all, err := dump.Whole(netlink.IpsetListAll)
 	if err != nil {
 		return nil, fmt.Errorf("list ipsets: %w", err)
 	}
@@ -124,7 +125,7 @@ var foreignSetClobberedByRestore = Defect{
 type setsClobbered struct{ apply.Writer }
 
 func (w setsClobbered) AddMember(s apply.Set, f plan.Family, m apply.Member) error {
-	all, err := netlink.IpsetListAll()
+	all, err := dump.Whole(netlink.IpsetListAll)
 	if err != nil {
 		return fmt.Errorf("list ipsets: %w", err)
 	}

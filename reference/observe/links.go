@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+
+	"proxyproof/reference/dump"
 )
 
 // Links are the addresses of the machine's own links, kept up to date by the kernel.
@@ -37,7 +39,7 @@ func (l *Links) Changed() <-chan struct{} { return l.changed }
 
 // Local are the addresses of all links but those that carry service addresses or belong to container tools.
 func Local() ([]netip.Addr, error) {
-	links, err := netlink.LinkList()
+	links, err := dump.Whole(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}
@@ -45,7 +47,7 @@ func Local() ([]netip.Addr, error) {
 	for _, link := range links {
 		plain[link.Attrs().Index] = isPlain(link.Attrs().Name)
 	}
-	addresses, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	addresses, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}

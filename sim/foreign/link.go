@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"proxyproof/sim/dump"
 	"proxyproof/sim/world"
 )
 
@@ -77,7 +78,9 @@ func awaitLocal(a netip.Addr) error {
 	}
 	want := &netlink.Route{Dst: single(a), Table: unix.RT_TABLE_LOCAL}
 	for range settleLooks {
-		routes, err := netlink.RouteListFiltered(family, want, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE)
+		routes, err := dump.Whole(func() ([]netlink.Route, error) {
+			return netlink.RouteListFiltered(family, want, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE)
+		})
 		if err != nil || len(routes) > 0 {
 			return err
 		}

@@ -8,13 +8,14 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"proxyproof/sim/dump"
 	"proxyproof/sim/world"
 )
 
 // FlushNeighbours makes a place forget the hardware addresses that it has learnt; those that were given to it stay.
 func FlushNeighbours(ctx context.Context, p world.Place) error {
 	return p.Do(ctx, func() error {
-		all, err := netlink.NeighList(0, 0)
+		all, err := dump.Whole(func() ([]netlink.Neigh, error) { return netlink.NeighList(0, 0) })
 		if err != nil {
 			return fmt.Errorf("list the neighbours of %s: %w", p.Name(), err)
 		}

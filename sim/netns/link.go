@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"proxyproof/sim/dump"
 	"proxyproof/sim/world"
 )
 
@@ -167,13 +168,11 @@ func (s *space) noLinkLocal(link int) error {
 // localRoutes counts the IPv6 addresses that packets are accepted for. The kernel adds these routes in the background, a
 // moment after the address.
 func (s *space) localRoutes() (int, error) {
-	for {
-		routes, err := s.route.RouteListFiltered(unix.AF_INET6, &netlink.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
-		if errors.Is(err, netlink.ErrDumpInterrupted) {
-			continue
-		}
-		return len(routes), err
-	}
+	local := &netlink.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL}
+	routes, err := dump.Whole(func() ([]netlink.Route, error) {
+		return s.route.RouteListFiltered(unix.AF_INET6, local, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
+	})
+	return len(routes), err
 }
 
 // drain removes all neighbours but those of lo. A link that goes away with packets waiting for a neighbour's answer has
