@@ -45,6 +45,12 @@ var packets = []Entry{
 		LookAt:  "local-ips of the family; a VIP route without a source, which makes the node talk from a VIP.",
 	},
 	{
+		ID:      "node-reach-changed",
+		Summary: "What a node's own address does for a client is not what it did before the subject came.",
+		Meaning: "On every address of a node with the proxy there is a server that is no Service's, over TCP and UDP, ports that are closed, and echo. Services must not change how any of that is reached: a closed port that rejects instead of resetting is a firewall that guards what is not its own.",
+		LookAt:  "The evidence: which probes, and who rejected. Whether the address is in svip and not in local-ips.",
+	},
+	{
 		ID:      "reach-failed",
 		Summary: "A target that a scenario expects to answer does not.",
 		Meaning: "The Service is not usable from that place: refused, unreachable, or silent.",

@@ -53,7 +53,7 @@ func (c *caseRun) guardJobs() []job {
 			jobs = append(jobs, c.selfJob(p.node, a))
 		}
 	}
-	return jobs
+	return append(jobs, c.ownJobs()...)
 }
 
 // guardJob connects to the API server.

@@ -13,11 +13,11 @@ var localIPsIPv4Only = Defect{
 	Issue:   "cloudnativelabs/kube-router#1685",
 	Summary: "the set of the node's own IPv6 addresses stays empty",
 	Findings: []string{
-		"local-ips-incomplete", "node-address-unprotected", "apiserver-refused", "hold-lost", "reach-failed",
+		"local-ips-incomplete", "node-address-unprotected", "apiserver-refused", "node-reach-changed", "hold-lost", "reach-failed",
 		"subject-cut-off", "lb-address-missing", "svip-has-foreign", "svip-prt-has-foreign", "ipvs-service-unjustified", "vip-address-unjustified",
 	},
 	When: "local-ips-incomplete wherever the node has an IPv6 address. Where moreover a node port exists on that address: " +
-		"node-address-unprotected and apiserver-refused always; hold-lost where a connection to that address is held; reach-failed " +
+		"node-address-unprotected, apiserver-refused and node-reach-changed always; hold-lost where a connection to that address is held; reach-failed " +
 		"where it is expected to answer otherwise. Where the proxy itself reaches the API server through that address it is cut " +
 		"off: subject-cut-off, and what it can no longer do: lb-address-missing, and after a deletion the rest",
 	Wrap: func(w apply.Writer) apply.Writer { return ipv4OnlyLocals{w} },

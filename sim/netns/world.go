@@ -138,8 +138,18 @@ func asPlaces(places []*place) []world.Place {
 	return all
 }
 
-// startServers makes every pod answer on the ports that it listens on.
+// startServers makes every pod answer on the ports that it listens on, and every node on the one that all have.
 func (w *World) startServers(ctx context.Context) error {
+	for _, n := range w.nodes {
+		for _, protocol := range []world.Protocol{world.TCP, world.UDP} {
+			port := world.Port{Number: world.NodePort, Protocol: protocol}
+			s, err := server.Start(ctx, n, n.Name(), port, w.spec.Families)
+			if err != nil {
+				return err
+			}
+			w.servers = append(w.servers, s)
+		}
+	}
 	for i, pod := range w.layout.pods {
 		for _, port := range pod.listen {
 			s, err := server.Start(ctx, w.pods[i], pod.name, port, w.spec.Families)

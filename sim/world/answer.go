@@ -17,6 +17,10 @@ type Answer struct {
 	Echo   string `json:"echo,omitempty"` // UDP only
 }
 
+// NodePort is where every node itself has such a server, over TCP and UDP, on all its addresses: something on the node that is no
+// Service's. It is the echo port, outside of what Services are given.
+const NodePort uint16 = 7
+
 // MaxAnswer is the longest line or datagram of a server, in bytes.
 const MaxAnswer = 4096
 
