@@ -122,6 +122,8 @@ type LoadBalancer struct {
 	Owner string
 	// Wanted are the families in which it should get one.
 	Wanted []world.Family
+	// Requested is the address that it asks for; the zero Addr: any.
+	Requested netip.Addr
 	// Given are the addresses in its status.
 	Given []netip.Addr
 }
