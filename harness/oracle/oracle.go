@@ -128,6 +128,11 @@ type LoadBalancer struct {
 	Given []netip.Addr
 }
 
+// Has tells whether it was given an address of a family.
+func (l LoadBalancer) Has(f world.Family) bool {
+	return slices.ContainsFunc(l.Given, func(a netip.Addr) bool { return world.FamilyOf(a) == f })
+}
+
 // Expect derives the expectation. The order of objects does not matter.
 func Expect(in Input) Expectation {
 	var e Expectation

@@ -61,6 +61,7 @@ func TestSense(t *testing.T) {
 		{"{app: web}, listen", `{app: "a b"}, listen`, "app", `labels of pod web-1: value "a b": a valid label`, ""},
 		// The subject.
 		{"syncPeriod: 5m", "syncPeriod: 0s", "0s", "syncPeriod: a proxy that never rests", "leave it out for 5m"},
+		{"syncPeriod: 5m", "loadBalancerPool: 6", "6", "loadBalancerPool: 6 is no size of a range", "write 4"},
 		{"syncPeriod: 5m", "syncPeriod: 5", "5}", `syncPeriod: "5" is no duration; want a number and a unit`, ""},
 		{"maxOutage: 1.5s", "maxOutage: -1s", "-1s", "maxOutage: the duration -1s is negative", ""},
 		// Holds.
