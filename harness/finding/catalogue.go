@@ -260,6 +260,12 @@ var addresses = []Entry{
 		Meaning: "Two Services take each other's traffic.",
 		LookAt:  "Restarts and changes of the allocator's leader: an address in a status must not be handed out again.",
 	},
+	{
+		ID:      "lb-address-wrong",
+		Summary: "A Service was given a load balancer address that is outside of the range, or another one than it asks for.",
+		Meaning: "Traffic to the address does not come here, or belongs to somebody else.",
+		LookAt:  "The range that the allocator was given, and loadBalancerIP of the Service.",
+	},
 }
 
 var rules = []Entry{

@@ -2,6 +2,7 @@ package invariant_test
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -211,6 +212,13 @@ var faults = []fault{
 			s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: given.String()})
 		}
 	}, object: func(f world.Family) string { return lb(f).String() }},
+	{id: "lb-address-wrong", name: "of no range", do: func(t *testing.T, n *node, f world.Family) {
+		n.Ranges.LoadBalancers = maps.Clone(n.Ranges.LoadBalancers)
+		n.Ranges.LoadBalancers[f] = n.Ranges.Externals[f]
+	}, object: func(world.Family) string { return "Service default/example" }},
+	{id: "lb-address-wrong", name: "not what it asks for", do: func(t *testing.T, n *node, f world.Family) {
+		n.service("example").Spec.LoadBalancerIP = lb(f).Next().String()
+	}, object: func(world.Family) string { return "Service default/example" }},
 	{id: "foreign-changed", unfamilied: true, name: "IPVS service removed", do: func(t *testing.T, n *node, f world.Family) {
 		part := &netstate.State{IPVS: []netstate.IPVSService{{FWMark: 7, Scheduler: "wlc"}}}
 		n.Injected = append(n.Injected, invariant.Injected{Name: "keepalived", State: part})
@@ -508,6 +516,17 @@ var tolerated = map[string]func(t *testing.T, n *node, f world.Family){
 		n.Before.IPVS = n.Now.IPVS[len(n.Now.IPVS)-1:]
 		n.put("kube-dummy-if", netip.PrefixFrom(lb(f), f.HostBits()), "global") // whether the VIP is there is another matter
 		n.Now.Routes = append(n.Now.Routes, netstate.Route{Table: 255, Type: "local", Dst: netip.PrefixFrom(lb(f), f.HostBits()), Link: "kube-dummy-if", Src: nodeAddr(f)})
+	},
+	"a pending Service, when the pool is exhausted": func(t *testing.T, n *node, f world.Family) {
+		n.Ranges.LoadBalancers = maps.Clone(n.Ranges.LoadBalancers)
+		n.Ranges.LoadBalancers[f] = netip.PrefixFrom(lb(f), f.HostBits()-1)
+		n.object("late", corev1.ServiceTypeLoadBalancer).Spec.IPFamilies = []corev1.IPFamily{corev1.IPFamily(f.String())}
+		n.clusterIP("late", f, addr(f, "198.18.0.9", "2001:db8:18::9"))
+	},
+	"a pending Service, whose address another one has": func(t *testing.T, n *node, f world.Family) {
+		s := n.object("late", corev1.ServiceTypeLoadBalancer)
+		s.Spec.IPFamilies, s.Spec.LoadBalancerIP = []corev1.IPFamily{corev1.IPFamily(f.String())}, lb(f).String()
+		n.clusterIP("late", f, addr(f, "198.18.0.9", "2001:db8:18::9"))
 	},
 	"direct server return, however it is set up": func(t *testing.T, n *node, f world.Family) {
 		n.service("example").Annotations = map[string]string{"kube-router.io/service.dsr": "tunnel"}

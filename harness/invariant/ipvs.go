@@ -27,7 +27,7 @@ func ipvs() Check {
 			"each Service that wants a load balancer address has one of its own.",
 		Findings: []finding.ID{
 			ipvsServiceMissing, ipvsServiceUnjustified, ipvsServiceWrong, ipvsDestMissing, ipvsDestUnjustified, ipvsDestWrong,
-			vipAddressMissing, vipAddressUnjustified, vipRouteWrong, lbAddressMissing, lbAddressDuplicate,
+			vipAddressMissing, vipAddressUnjustified, vipRouteWrong, lbAddressMissing, lbAddressDuplicate, lbAddressWrong,
 		},
 		Judge: whileRunning(judgeIPVS),
 	}

@@ -55,8 +55,11 @@ const (
 	// KeepFirewall: the chain KUBE-ROUTER-SERVICES and the jump to it.
 	KeepFirewall
 
+	// KeepRequestedAddresses: a Service gets the load balancer address that it asks for, or none.
+	KeepRequestedAddresses
+
 	// KeepAll is what the contract asks for at its strictest.
-	KeepAll = KeepIPVS | KeepSets | KeepAddresses | KeepNodePortsPerFamily | KeepFirewall
+	KeepAll = KeepIPVS | KeepSets | KeepAddresses | KeepNodePortsPerFamily | KeepFirewall | KeepRequestedAddresses
 )
 
 // Has tells whether all of the others are in the set.

@@ -16,38 +16,51 @@ type claim struct {
 	required bool
 	// port is the name of the Service's port, by which slices refer to it.
 	port string
-	// elsewhere: whoever wrote the address says that it is not for the proxy to serve.
-	elsewhere bool
 }
 
 // claims lists everything that a Service asks for on this node, whatever its traffic policies.
 func (in Input) claims(s *corev1.Service) []claim {
 	var all []claim
 	for _, p := range s.Spec.Ports {
-		add := func(kind Kind, text string, elsewhere bool) {
+		add := func(kind Kind, text string) {
 			a, err := netip.ParseAddr(text)
-			if err != nil || !in.serves(world.FamilyOf(a)) {
+			if err != nil || !in.serves(world.FamilyOf(a)) || kind == ExternalIP && in.isTaken(a, s) {
 				return
 			}
-			// Endpoints exist only in the Service's own families. What becomes of an address of another one is not defined.
-			required := slices.Contains(familiesOf(s), world.FamilyOf(a))
-			all = append(all, claim{Key{a, protocolOf(p.Protocol), uint16(p.Port)}, kind, required, p.Name, elsewhere})
+			// Endpoints exist only in the Service's own families. What becomes of an address of another one is not defined. An external
+			// address that is the node's own needs nobody to take it on; to serve it there, or to keep a Service from it, is up to the proxy.
+			required := slices.Contains(familiesOf(s), world.FamilyOf(a)) && (kind != ExternalIP || !slices.Contains(in.Addresses[world.FamilyOf(a)], a))
+			all = append(all, claim{Key{a, protocolOf(p.Protocol), uint16(p.Port)}, kind, required, p.Name})
 		}
 		for _, text := range clusterIPs(s) {
-			add(ClusterIP, text, false)
+			add(ClusterIP, text)
 		}
 		for _, text := range s.Spec.ExternalIPs {
-			add(ExternalIP, text, false)
+			add(ExternalIP, text)
 		}
 		if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
 			for _, ingress := range s.Status.LoadBalancer.Ingress {
 				// KEP-1860: with mode Proxy the balancer delivers to the node or the pod, and the node does not bind the address.
-				add(LoadBalancerIP, ingress.IP, ingress.IPMode != nil && *ingress.IPMode == corev1.LoadBalancerIPModeProxy)
+				if value(ingress.IPMode, corev1.LoadBalancerIPModeVIP) == corev1.LoadBalancerIPModeVIP {
+					add(LoadBalancerIP, ingress.IP)
+				}
 			}
 		}
 		all = append(all, in.nodePorts(s, p)...)
 	}
 	return all
+}
+
+// isTaken tells that the cluster has given an address to another Service. Whoever may create a Service may write any external address
+// into it, and must not get hold of what others send there (CVE-2020-8554).
+func (in Input) isTaken(a netip.Addr, by *corev1.Service) bool {
+	is := func(text string) bool { b, err := netip.ParseAddr(text); return err == nil && a == b }
+	return slices.ContainsFunc(in.Services, func(s *corev1.Service) bool {
+		if s.Namespace == by.Namespace && s.Name == by.Name {
+			return false
+		}
+		return slices.ContainsFunc(clusterIPs(s), is) || slices.ContainsFunc(s.Status.LoadBalancer.Ingress, func(i corev1.LoadBalancerIngress) bool { return is(i.IP) })
+	})
 }
 
 // nodePorts lists the node's addresses at which a node port may be served. Kubernetes lets proxies choose among the addresses
@@ -63,7 +76,7 @@ func (in Input) nodePorts(s *corev1.Service, p corev1.ServicePort) []claim {
 		}
 		for i, a := range in.Addresses[f] {
 			required := i == 0 && (in.NodePortsPerFamily || f == in.Families[0])
-			all = append(all, claim{Key{a, protocolOf(p.Protocol), uint16(p.NodePort)}, NodePort, required, p.Name, false})
+			all = append(all, claim{Key{a, protocolOf(p.Protocol), uint16(p.NodePort)}, NodePort, required, p.Name})
 		}
 	}
 	return all

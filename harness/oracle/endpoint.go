@@ -31,7 +31,7 @@ func (in Input) endpoints(s *corev1.Service, c claim) []endpoint {
 		for _, p := range slice.Ports {
 			// A port without a number stands for all ports, which a virtual service cannot express.
 			if p.Port != nil && value(p.Name, "") == c.port && protocolOf(value(p.Protocol, "")) == c.Protocol {
-				all = append(all, endpointsOf(slice, uint16(*p.Port))...)
+				all = append(all, endpointsOf(slice, uint16(*p.Port), s.Spec.PublishNotReadyAddresses)...)
 			}
 		}
 	}
@@ -42,8 +42,9 @@ func (in Input) endpoints(s *corev1.Service, c claim) []endpoint {
 	return slices.CompactFunc(all, func(a, b endpoint) bool { return a.AddrPort == b.AddrPort })
 }
 
-// endpointsOf lists the endpoints of a slice with one of its ports. Only the first address of an endpoint has a meaning.
-func endpointsOf(slice *discoveryv1.EndpointSlice, port uint16) []endpoint {
+// endpointsOf lists the endpoints of a slice with one of its ports. Only the first address of an endpoint has a meaning. A Service that
+// publishes those that are not ready wants any indication of readiness to be disregarded.
+func endpointsOf(slice *discoveryv1.EndpointSlice, port uint16, always bool) []endpoint {
 	var all []endpoint
 	for _, e := range slice.Endpoints {
 		if len(e.Addresses) == 0 {
@@ -53,7 +54,7 @@ func endpointsOf(slice *discoveryv1.EndpointSlice, port uint16) []endpoint {
 		if err != nil {
 			continue
 		}
-		ready := value(e.Conditions.Ready, true)
+		ready := always || value(e.Conditions.Ready, true)
 		all = append(all, endpoint{
 			AddrPort: netip.AddrPortFrom(a, port), node: value(e.NodeName, ""), why: describe(slice, e), ready: ready,
 			going: value(e.Conditions.Terminating, false) && value(e.Conditions.Serving, ready),

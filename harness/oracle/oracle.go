@@ -122,8 +122,15 @@ type LoadBalancer struct {
 	Owner string
 	// Wanted are the families in which it should get one.
 	Wanted []world.Family
+	// Requested is the address that it asks for; the zero Addr: any.
+	Requested netip.Addr
 	// Given are the addresses in its status.
 	Given []netip.Addr
+}
+
+// Has tells whether it was given an address of a family.
+func (l LoadBalancer) Has(f world.Family) bool {
+	return slices.ContainsFunc(l.Given, func(a netip.Addr) bool { return world.FamilyOf(a) == f })
 }
 
 // Expect derives the expectation. The order of objects does not matter.

@@ -223,7 +223,7 @@ metadata: {name: a}
 spec: {type: LoadBalancer, clusterIP: 198.18.0.7, ports: [{port: 80}]}
 status: {loadBalancer: {ingress: [{ip: 203.0.113.1, ipMode: Proxy}, {ip: 203.0.113.2, ipMode: VIP}]}}
 `,
-			want: []string{"TCP 198.18.0.7:80 ->", "TCP 203.0.113.2:80 ->", "unjudged TCP 203.0.113.1:80"},
+			want: []string{"TCP 198.18.0.7:80 ->", "TCP 203.0.113.2:80 ->"},
 		},
 		"node ports on the first address of each family": {
 			manifest: `kind: Service
@@ -410,7 +410,58 @@ spec: {clusterIP: 198.18.0.9, trafficDistribution: PreferClose, ports: [{port: 8
 metadata: {name: a}
 spec: {type: NodePort, clusterIP: 198.18.0.7, externalIPs: [192.0.2.11], ports: [{port: 30080, nodePort: 30080}]}
 `,
-			want: []string{"TCP 192.0.2.10:30080 ->", "TCP 192.0.2.11:30080 ->", "TCP 198.18.0.7:30080 ->"},
+			want: []string{"TCP 192.0.2.10:30080 ->", "TCP 192.0.2.11:30080 allowed ->", "TCP 198.18.0.7:30080 ->"},
+		},
+		"external addresses that are the node's own, or another Service's": {
+			manifest: `kind: Service
+metadata: {name: a}
+spec: {clusterIP: 198.18.0.7, externalIPs: [192.0.2.10, 198.18.0.8, 203.0.113.1, 198.51.100.5], ports: [{port: 6443}]}
+---
+kind: Service
+metadata: {name: b}
+spec: {type: LoadBalancer, clusterIP: 198.18.0.8, ports: [{port: 80}]}
+status: {loadBalancer: {ingress: [{ip: 203.0.113.1}]}}
+`,
+			want: []string{
+				"TCP 192.0.2.10:6443 allowed ->", "TCP 198.18.0.7:6443 ->", "TCP 198.18.0.8:80 ->", "TCP 198.51.100.5:6443 ->", "TCP 203.0.113.1:80 ->",
+			},
+		},
+		"two Services share an external address": {
+			manifest: `kind: Service
+metadata: {name: a}
+spec: {clusterIP: 198.18.0.7, externalIPs: [198.51.100.5], ports: [{port: 80}]}
+---
+kind: Service
+metadata: {name: b}
+spec: {clusterIP: 198.18.0.8, externalIPs: [198.51.100.5], ports: [{port: 81}, {name: udp, port: 80, protocol: UDP}]}
+`,
+			want: []string{"TCP 198.18.0.7:80 ->", "UDP 198.18.0.8:80 ->", "TCP 198.18.0.8:81 ->", "TCP 198.51.100.5:80 ->", "UDP 198.51.100.5:80 ->", "TCP 198.51.100.5:81 ->"},
+		},
+		"SCTP": {
+			manifest: `kind: Service
+metadata: {name: a}
+spec: {clusterIP: 198.18.0.7, ports: [{port: 80, protocol: SCTP}]}
+---
+kind: EndpointSlice
+metadata: {name: a-1, labels: {kubernetes.io/service-name: a}}
+addressType: IPv4
+ports: [{name: "", port: 8080, protocol: SCTP}, {name: "", port: 8081, protocol: TCP}]
+endpoints: [{addresses: [198.19.1.20]}]
+`,
+			want: []string{"SCTP 198.18.0.7:80 -> 198.19.1.20:8080"},
+		},
+		"publishes addresses that are not ready": {
+			manifest: `kind: Service
+metadata: {name: a}
+spec: {clusterIP: 198.18.0.7, publishNotReadyAddresses: true, ports: [{port: 80}]}
+---
+kind: EndpointSlice
+metadata: {name: a-1, labels: {kubernetes.io/service-name: a}}
+addressType: IPv4
+ports: [{name: "", port: 8080}]
+endpoints: [{addresses: [198.19.1.20], conditions: {ready: false}}, {addresses: [198.19.1.21], conditions: {ready: true}}]
+`,
+			want: []string{"TCP 198.18.0.7:80 -> 198.19.1.20:8080 198.19.1.21:8080"},
 		},
 		"one Service asks twice for one address, once for less": {
 			manifest: `kind: Service
@@ -510,21 +561,25 @@ func TestLoadBalancers(t *testing.T) {
 	}{
 		"both families": {
 			manifest: `{kind: Service, metadata: {name: a}, spec: {type: LoadBalancer, clusterIP: 198.18.0.7, ipFamilies: [IPv4, IPv6]}, status: {loadBalancer: {ingress: [{ip: 203.0.113.1}]}}}`,
-			want:     "[{default/a [IPv4 IPv6] [203.0.113.1]}]",
+			want:     "[{default/a [IPv4 IPv6] invalid IP [203.0.113.1]}]",
 		},
 		"its own family only": {
 			manifest: `{kind: Service, metadata: {name: a}, spec: {type: LoadBalancer, clusterIP: "2001:db8:18::7", ipFamilies: [IPv6]}}`,
-			want:     "[{default/a [IPv6] []}]",
+			want:     "[{default/a [IPv6] invalid IP []}]",
 		},
 		"no range": {
 			manifest: `{kind: Service, metadata: {name: a}, spec: {type: LoadBalancer, clusterIP: 198.18.0.7, ipFamilies: [IPv4, IPv6]}}`,
 			input:    func(in *oracle.Input) { delete(in.Ranges.LoadBalancers, world.IPv6) },
-			want:     "[{default/a [IPv4] []}]",
+			want:     "[{default/a [IPv4] invalid IP []}]",
 		},
 		"not the cluster's family": {
 			manifest: `{kind: Service, metadata: {name: a}, spec: {type: LoadBalancer, clusterIP: 198.18.0.7, ipFamilies: [IPv4, IPv6]}}`,
 			input:    func(in *oracle.Input) { in.Families = in.Families[:1] },
-			want:     "[{default/a [IPv4] []}]",
+			want:     "[{default/a [IPv4] invalid IP []}]",
+		},
+		"an address that it asks for": {
+			manifest: `{kind: Service, metadata: {name: a}, spec: {type: LoadBalancer, loadBalancerIP: 203.0.113.9, clusterIP: 198.18.0.7}}`,
+			want:     "[{default/a [IPv4] 203.0.113.9 []}]",
 		},
 		"a class of its own": {
 			manifest: `{kind: Service, metadata: {name: a}, spec: {type: LoadBalancer, loadBalancerClass: example.org/other, clusterIP: 198.18.0.7}}`,

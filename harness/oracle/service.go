@@ -55,22 +55,16 @@ func beyond(s *corev1.Service) string {
 // leaveOut separates the claims that are not judged from those that are.
 func leaveOut(s *corev1.Service, claims []claim) (judged []claim, left []Unjudged) {
 	direct := Unjudged{Owner: nameOf(s), Marks: true, Why: "direct server return works through firewall marks, which are not modelled"}
-	other := Unjudged{Owner: nameOf(s), Why: "the address has mode Proxy: the load balancer serves it, not the node"}
 	_, dsr := s.Annotations[annotationDSR]
 	for _, c := range claims {
-		switch {
-		case c.elsewhere:
-			other.Keys = append(other.Keys, c.Key)
-		case dsr && (c.kind == ExternalIP || c.kind == LoadBalancerIP):
+		if dsr && (c.kind == ExternalIP || c.kind == LoadBalancerIP) {
 			direct.Keys = append(direct.Keys, c.Key)
-		default:
+		} else {
 			judged = append(judged, c)
 		}
 	}
-	for _, u := range []Unjudged{direct, other} {
-		if len(u.Keys) > 0 {
-			left = append(left, u)
-		}
+	if len(direct.Keys) > 0 {
+		left = append(left, direct)
 	}
 	return judged, left
 }
@@ -129,6 +123,9 @@ func (in Input) loadBalancer(s *corev1.Service) (l LoadBalancer, ok bool) {
 		return LoadBalancer{}, false
 	}
 	l.Owner = nameOf(s)
+	if a, err := netip.ParseAddr(s.Spec.LoadBalancerIP); err == nil {
+		l.Requested = a
+	}
 	for _, f := range familiesOf(s) {
 		if r := in.Ranges.LoadBalancers[f]; r.IsValid() && slices.Contains(in.Families, f) {
 			l.Wanted = append(l.Wanted, f)

@@ -239,6 +239,11 @@ func (c *checker) checkSubject() {
 			c.report(c.at(name), suggest(*name, rangeNames, "ranges"), "range %s does not exist", *name)
 		}
 	}
+	if at, written := c.decoder.places[&s.Options.LoadBalancerPool]; written {
+		if n := s.Options.LoadBalancerPool; n < 4 || n > 64 || n&(n-1) != 0 {
+			c.report(at, "write 4, 8, 16, 32 or 64", "loadBalancerPool: %d is no size of a range", n)
+		}
+	}
 	if at, written := c.decoder.places[&s.Options.SyncPeriod]; written && s.Options.SyncPeriod == 0 {
 		c.report(at, "leave it out for 5m", "syncPeriod: a proxy that never rests cannot be waited for")
 	}

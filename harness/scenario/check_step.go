@@ -116,6 +116,7 @@ func (c *checker) checkApply(step *Step, now *story) {
 		if service != nil && o.Ref == serviceRef(defaultNamespace, apiService) {
 			c.report(o.at, "choose another name", "Service kubernetes is the API server's own")
 		}
+		c.checkAddresses(o, now)
 		now.objects[o.Ref] = service
 		delete(now.deleted, o.Ref)
 	}

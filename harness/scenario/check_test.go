@@ -61,6 +61,7 @@ func TestSense(t *testing.T) {
 		{"{app: web}, listen", `{app: "a b"}, listen`, "app", `labels of pod web-1: value "a b": a valid label`, ""},
 		// The subject.
 		{"syncPeriod: 5m", "syncPeriod: 0s", "0s", "syncPeriod: a proxy that never rests", "leave it out for 5m"},
+		{"syncPeriod: 5m", "loadBalancerPool: 6", "6", "loadBalancerPool: 6 is no size of a range", "write 4"},
 		{"syncPeriod: 5m", "syncPeriod: 5", "5}", `syncPeriod: "5" is no duration; want a number and a unit`, ""},
 		{"maxOutage: 1.5s", "maxOutage: -1s", "-1s", "maxOutage: the duration -1s is negative", ""},
 		// Holds.
@@ -217,6 +218,9 @@ func TestStory(t *testing.T) {
 		"node port refuses":       {start + service("a", "type: NodePort") + check(`{refused: "nodeport(a):81", from: cp}`), "a has no port 81/tcp"},
 		"headless":                {start + service("a", "clusterIP: None") + check(`{reach: "clusterip(a):80", from: laptop}`), "a has no cluster address"},
 		"external":                {start + service("a", "externalIPs: [198.51.100.1]") + check(`{reach: "external(a)[0]:80", from: laptop}`), ""},
+		"external by name":        {start + service("a", `externalIPs: ["unused(externals)"]`) + check(`{reach: "external(a)[0]:80", from: laptop}`), ""},
+		"external of nobody":      {start + service("a", `externalIPs: ["unused(external)"]`), "Service a: range external does not exist"},
+		"external with a port":    {start + service("a", `externalIPs: ["unused(externals):80"]`), `Service a: "unused(externals):80" names no address`},
 		"external index":          {start + service("a", "externalIPs: [198.51.100.1]") + check(`{reach: "external(a)[1]:80", from: laptop}`), "there is no address [1]"},
 		"unready backend":         {start + service("a", "selector: {app: web}") + check(`{reach: "clusterip(a):80", from: laptop, backends: web-1}`), "pod web-1 is not ready"},
 		"unready but published":   {start + service("a", "selector: {app: web}, publishNotReadyAddresses: true") + check(`{reach: "clusterip(a):80", from: laptop, backends: web-1}`), ""},

@@ -4,7 +4,12 @@
 // The comments of the fields below are the reference: the JSON schema and the tables of docs/scenarios.md are made from them.
 package scenario
 
-import "proxyproof/sim/world"
+import (
+	"math/bits"
+	"net/netip"
+
+	"proxyproof/sim/world"
+)
 
 //go:generate go test -run TestGenerated . -update
 
@@ -144,6 +149,9 @@ const (
 type Options struct {
 	// LoadBalancer: the proxy hands out LoadBalancer addresses and writes them to the Service's status.
 	LoadBalancer bool `yaml:"loadBalancer,omitempty" json:"loadBalancer,omitempty"`
+	// LoadBalancerPool is the size of the range that it gives them from: a power of two, from 4; the whole range if left out. A proxy may
+	// leave out the first and the last address of a range.
+	LoadBalancerPool int `yaml:"loadBalancerPool,omitempty" json:"loadBalancerPool,omitempty"`
 	// ExcludedCIDRs are ranges of addresses whose virtual services the proxy leaves alone, by name: "nodes", "services", "externals"
 	// or "loadbalancers".
 	ExcludedCIDRs Names `yaml:"excludedCIDRs,omitempty" json:"excludedCIDRs,omitempty"`
@@ -151,6 +159,19 @@ type Options struct {
 	MasqueradeAll bool `yaml:"masqueradeAll,omitempty" json:"masqueradeAll,omitempty"`
 	// SyncPeriod is the time between periodic repairs; 5m if left out, since a short one hides missed events.
 	SyncPeriod Duration `yaml:"syncPeriod,omitempty" json:"syncPeriod,omitempty"`
+}
+
+// Ranges are those of the world, with the pool of load balancer addresses that the proxy is given.
+func (o Options) Ranges(all world.Ranges) world.Ranges {
+	if o.LoadBalancerPool == 0 {
+		return all
+	}
+	pools := map[world.Family]netip.Prefix{}
+	for f, p := range all.LoadBalancers {
+		pools[f] = netip.PrefixFrom(p.Addr(), f.HostBits()-(bits.Len(uint(o.LoadBalancerPool))-1))
+	}
+	all.LoadBalancers = pools
+	return all
 }
 
 // Hold is a check that runs during the whole scenario to its end: from before the subject starts, if its target is an address

@@ -57,6 +57,7 @@ var keepNames = map[string]invariant.Keep{
 	"ipvs": invariant.KeepIPVS, "sets": invariant.KeepSets, "addresses": invariant.KeepAddresses,
 	"firewall":              invariant.KeepFirewall,
 	"node-ports-per-family": invariant.KeepNodePortsPerFamily,
+	"requested-addresses":   invariant.KeepRequestedAddresses,
 }
 
 // placeholder is what args and env may contain.

@@ -14,7 +14,11 @@ import (
 
 // apply writes a manifest to the API.
 func (c *caseRun) apply(ctx context.Context, manifest string) error {
-	changes, err := c.control.Apply(ctx, []byte(manifest))
+	full, err := c.filled(manifest)
+	if err != nil {
+		return err
+	}
+	changes, err := c.control.Apply(ctx, []byte(full))
 	c.recordWrites(changes)
 	return err
 }

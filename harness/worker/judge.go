@@ -64,7 +64,7 @@ func (c *caseRun) views(ctx context.Context) ([]invariant.View, error) {
 		}
 		injected, before := c.injected(p.node, p.before)
 		views = append(views, invariant.View{
-			Node: nodeFacts(p.node, c.job.Family), Families: c.job.Family.Families(), Ranges: c.world.Ranges(),
+			Node: nodeFacts(p.node, c.job.Family), Families: c.job.Family.Families(), Ranges: c.job.Scenario.Subject.Options.Ranges(c.world.Ranges()),
 			Objects: objects, Options: c.job.Scenario.Subject.Options, Keeps: c.profile.Keeps(),
 			Before: before, Now: state, Injected: injected,
 			Subject: invariant.Subject{

@@ -55,7 +55,7 @@ func (c *caseRun) newProxy(ctx context.Context, node world.Node) (*proxy, error)
 	}
 	command, err := c.profile.Command(subject.Setting{
 		Node: node.Name(), Binary: c.binary, Kubeconfig: kubeconfigPath, Args: c.job.Subject.Args, Help: help,
-		Families: c.job.Family.Families(), Ranges: c.world.Ranges(), Options: s.Options,
+		Families: c.job.Family.Families(), Ranges: s.Options.Ranges(c.world.Ranges()), Options: s.Options,
 	})
 	if err != nil {
 		return nil, err

@@ -4,12 +4,14 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -36,6 +38,14 @@ type Allocator struct {
 
 	lock  sync.Mutex
 	poked chan struct{}
+	// written are the statuses that Services may not tell yet.
+	written map[types.UID]written
+}
+
+// written is a Service as it was before a write of its status, and after.
+type written struct {
+	before string // its version
+	after  *corev1.Service
 }
 
 // Poke tells that Services may have changed.
@@ -80,6 +90,7 @@ const retryDelay = time.Second
 // lead hands out addresses until the context ends.
 func (a *Allocator) lead(ctx context.Context) {
 	a.Log.Info("leads the allocation of load-balancer addresses")
+	a.written = map[types.UID]written{}
 	a.Poke()
 	for {
 		select {
@@ -105,7 +116,7 @@ func (a *Allocator) allocate(ctx context.Context) bool {
 		a.Log.Error("list Services", "error", err)
 		return false
 	}
-	changes, err := Choose(services, a.Ranges)
+	changes, err := Choose(a.newest(services), a.Ranges)
 	if err != nil {
 		a.Log.Warn("load-balancer addresses", "reason", err)
 	}
@@ -116,13 +127,26 @@ func (a *Allocator) allocate(ctx context.Context) bool {
 	return fine
 }
 
+// newest replaces the Services of which the last write was not heard yet: their addresses would be given again.
+func (a *Allocator) newest(services []*corev1.Service) []*corev1.Service {
+	newest, unheard := slices.Clone(services), map[types.UID]written{}
+	for i, s := range newest {
+		if w, ok := a.written[s.UID]; ok && w.before == s.ResourceVersion {
+			newest[i], unheard[s.UID] = w.after, w
+		}
+	}
+	a.written = unheard
+	return newest
+}
+
 // write updates one status. A conflict means that a newer version is on its way here, which will poke.
 func (a *Allocator) write(ctx context.Context, c Change) bool {
 	updated := c.Service.DeepCopy()
 	updated.Status.LoadBalancer.Ingress = c.Ingress
-	_, err := a.Client.CoreV1().Services(updated.Namespace).UpdateStatus(ctx, updated, metav1.UpdateOptions{})
+	after, err := a.Client.CoreV1().Services(updated.Namespace).UpdateStatus(ctx, updated, metav1.UpdateOptions{})
 	switch {
 	case err == nil:
+		a.written[after.UID] = written{c.Service.ResourceVersion, after}
 		a.Log.Info("load-balancer addresses", "service", updated.Namespace+"/"+updated.Name, "addresses", ingress(updated))
 		return true
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err), ctx.Err() != nil:

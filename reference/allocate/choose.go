@@ -3,6 +3,7 @@
 package allocate
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -17,7 +18,8 @@ type Change struct {
 }
 
 // Choose decides which Services get another status. It is pure: addresses that are in use stay, each new Service gets the
-// first free address of each of its families, the oldest Service first; one that is no longer of the type loses its addresses.
+// address that it asks for, or the first free one of each of its families, the oldest Service first; one that is no longer of the type
+// loses its addresses. A Service for which there is none stays pending, and the error says so.
 func Choose(services []*corev1.Service, ranges []netip.Prefix) (changes []Change, err error) {
 	used := map[netip.Addr]bool{}
 	for _, s := range services {
@@ -34,10 +36,8 @@ func Choose(services []*corev1.Service, ranges []netip.Prefix) (changes []Change
 				changes = append(changes, Change{s, nil})
 			}
 		default:
-			list, full := complete(s, ranges, used)
-			if full != nil {
-				err = full
-			}
+			list, lacks := complete(s, ranges, used)
+			err = errors.Join(err, lacks)
 			if list != nil {
 				changes = append(changes, Change{s, list})
 			}
@@ -87,9 +87,9 @@ func complete(s *corev1.Service, ranges []netip.Prefix, used map[netip.Addr]bool
 		if have[is6] {
 			continue
 		}
-		ip, ok := free(ranges, is6, used)
-		if !ok {
-			err = fmt.Errorf("no free %s address for Service %s/%s in %v", family, s.Namespace, s.Name, ranges)
+		ip, lacks := address(s, ranges, is6, used)
+		if lacks != nil {
+			err = errors.Join(err, fmt.Errorf("Service %s/%s stays without an %s address: %w", s.Namespace, s.Name, family, lacks))
 			continue
 		}
 		used[ip] = true
@@ -99,6 +99,27 @@ func complete(s *corev1.Service, ranges []netip.Prefix, used map[netip.Addr]bool
 		return nil, err
 	}
 	return append(slices.Clone(s.Status.LoadBalancer.Ingress), list...), err
+}
+
+// address is the one that a Service gets in a family. The field loadBalancerIP has room for one: a Service that asks for an address gets
+// any of its other family.
+func address(s *corev1.Service, ranges []netip.Prefix, is6 bool, used map[netip.Addr]bool) (netip.Addr, error) {
+	wanted, err := netip.ParseAddr(s.Spec.LoadBalancerIP)
+	wanted = wanted.Unmap()
+	switch {
+	case err == nil && wanted.Is6() != is6, s.Spec.LoadBalancerIP == "":
+		if ip, ok := free(ranges, is6, used); ok {
+			return ip, nil
+		}
+		return netip.Addr{}, fmt.Errorf("none is free in %v", ranges)
+	case err != nil:
+		return netip.Addr{}, fmt.Errorf("it asks for %q, which is none", s.Spec.LoadBalancerIP)
+	case used[wanted]:
+		return netip.Addr{}, fmt.Errorf("another Service has %s, which it asks for", wanted)
+	case !slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Contains(wanted) }):
+		return netip.Addr{}, fmt.Errorf("it asks for %s, which is not in %v", wanted, ranges)
+	}
+	return wanted, nil
 }
 
 // searchMost bounds the walk through a range.

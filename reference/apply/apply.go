@@ -33,17 +33,31 @@ type SetKey struct {
 type Applier struct {
 	writer   Writer
 	actual   Actual
+	ports    map[netip.Addr]int // how many members of ServicePorts an address has
 	prepared bool
 	log      *slog.Logger
 }
 
 // New makes an applier of a writer and of what is in the kernel now.
 func New(w Writer, a Actual, log *slog.Logger) *Applier {
-	return &Applier{writer: w, actual: a, log: log}
+	applier := &Applier{writer: w, actual: a, ports: map[netip.Addr]int{}, log: log}
+	for key, members := range a.Members {
+		for m := range members {
+			applier.count(key, m, 1)
+		}
+	}
+	return applier
 }
 
-// Apply makes the fewest writes that lead to the planned state. After an error the rest is still tried, and what failed is
-// tried again by the next call.
+// scope is what an application looks at.
+type scope struct {
+	services []plan.Service
+	vips     []netip.Addr
+	ips      []netip.Addr // addresses that services have or had
+}
+
+// Apply makes the fewest writes that lead to the planned state. After an error the rest is still tried; the kernel is then to be
+// read again.
 //
 // The order: the node's own addresses are exempt before a service address is guarded; a virtual service answers before its
 // address is let through; the address is taken on when it is served. What goes, goes the other way round.
@@ -54,135 +68,157 @@ func (a *Applier) Apply(s plan.State) error {
 		}
 		a.prepared = true
 	}
-	var errs []error
-	try := func(err error) { errs = append(errs, err) }
-	wanted := a.members(s)
-	try(a.settleLedger(s.Families))
-	for _, f := range s.Families {
-		try(a.addMembers(SetKey{LocalIPs, f}, wanted))
+	errs := []error{a.settleLedger()}
+	for _, f := range []plan.Family{plan.IPv4, plan.IPv6} {
+		errs = append(errs, a.addMembers(SetKey{LocalIPs, f}, locals(s, f)))
 	}
-	try(a.removeVIPs(s))
-	try(a.services(s))
-	wanted = a.members(s) // without the conflicts that came up
-	for _, f := range s.Families {
-		try(a.addMembers(SetKey{ServicePorts, f}, wanted))
-		try(a.addMembers(SetKey{ServiceIPs, f}, wanted))
-		try(a.firewall(f, s.MasqueradeAll))
-	}
-	try(a.addVIPs(s))
-	for _, f := range s.Families {
-		try(a.deleteMembers(SetKey{ServiceIPs, f}, wanted))
-		try(a.deleteMembers(SetKey{ServicePorts, f}, wanted))
-	}
-	try(a.removeServices(s))
-	for _, f := range s.Families {
-		try(a.deleteMembers(SetKey{LocalIPs, f}, wanted))
+	errs = append(errs, a.bring(s, a.everything(s)))
+	for _, f := range []plan.Family{plan.IPv4, plan.IPv6} {
+		errs = append(errs, a.keepMembers(SetKey{LocalIPs, f}, locals(s, f)))
 	}
 	return errors.Join(errs...)
 }
 
-// members are those that each set should have. A conflicting service, which is somebody else's, is in none.
-func (a *Applier) members(s plan.State) map[SetKey]map[Member]bool {
-	wanted := map[SetKey]map[Member]bool{}
+// Update does the same for a change since the last application, and looks at nothing else.
+func (a *Applier) Update(s plan.State, c plan.Change) error {
+	return a.bring(s, scopeOf(c))
+}
+
+func scopeOf(c plan.Change) scope {
+	ips := map[netip.Addr]bool{}
+	for key := range c.Services {
+		ips[key.Address] = true
+	}
+	return scope{sorted(c.Services, plan.Service.Compare), sorted(c.VIPs, netip.Addr.Compare), sorted(ips, netip.Addr.Compare)}
+}
+
+// everything is what is planned and what is there.
+func (a *Applier) everything(s plan.State) scope {
+	all := s.Everything()
+	for key := range a.actual.Services {
+		all.Services[key] = true
+	}
+	for vip := range a.actual.VIPs {
+		all.VIPs[vip] = true
+	}
+	for set, members := range a.actual.Members {
+		for m := range members {
+			if set.Set == ServicePorts {
+				all.Services[plan.Service(m)] = true
+			}
+		}
+	}
+	of := scopeOf(all)
+	for set, members := range a.actual.Members {
+		for m := range members {
+			if set.Set == ServiceIPs && a.ports[m.Address] == 0 {
+				of.ips = append(of.ips, m.Address)
+			}
+		}
+	}
+	return of
+}
+
+func (a *Applier) bring(s plan.State, of scope) error {
+	errs := []error{a.removeVIPs(s, of.vips), a.services(s, of.services), a.publish(s, of.services)}
 	for _, f := range s.Families {
-		for _, set := range Published {
-			wanted[SetKey{set, f}] = map[Member]bool{}
-		}
+		errs = append(errs, a.firewall(f, s.MasqueradeAll))
 	}
-	put := func(set Set, m Member) {
-		if members, ok := wanted[SetKey{set, plan.FamilyOf(m.Address)}]; ok {
-			members[m] = true
-		}
-	}
-	for ip := range s.LocalIPs {
-		put(LocalIPs, Member{Address: ip})
-	}
-	for service := range s.Services {
-		if !a.actual.Foreign[service] {
-			put(ServiceIPs, Member{Address: service.Address})
-			put(ServicePorts, Member{service.Address, service.Port, service.Protocol})
-		}
-	}
-	return wanted
+	return errors.Join(append(errs, a.addVIPs(s, of.vips), a.unpublish(s, of), a.removeServices(s, of.services))...)
 }
 
-func (a *Applier) addMembers(key SetKey, wanted map[SetKey]map[Member]bool) error {
-	var errs []error
-	for _, m := range sorted(wanted[key], compareMembers) {
-		errs = append(errs, a.addMember(key, m))
-	}
-	return errors.Join(errs...)
-}
-
-// addMember writes only if the set lacks the member.
-func (a *Applier) addMember(key SetKey, m Member) error {
-	if a.actual.Members[key][m] {
-		return nil
-	}
-	if err := a.writer.AddMember(key.Set, key.Family, m); err != nil {
-		return fmt.Errorf("add %v to %s: %w", m, key.Set.Name(key.Family), err)
-	}
-	if a.actual.Members[key] == nil {
-		a.actual.Members[key] = map[Member]bool{}
-	}
-	a.actual.Members[key][m] = true
-	return nil
-}
-
-func (a *Applier) deleteMembers(key SetKey, wanted map[SetKey]map[Member]bool) error {
-	var errs []error
-	for _, m := range sorted(a.actual.Members[key], compareMembers) {
-		if !wanted[key][m] {
-			errs = append(errs, a.deleteMember(key, m))
+func locals(s plan.State, f plan.Family) []Member {
+	var members []Member
+	for _, ip := range sorted(s.LocalIPs, netip.Addr.Compare) {
+		if plan.FamilyOf(ip) == f {
+			members = append(members, Member{Address: ip})
 		}
 	}
-	return errors.Join(errs...)
+	return members
 }
 
-// deleteMember writes only if the set has the member.
-func (a *Applier) deleteMember(key SetKey, m Member) error {
-	if !a.actual.Members[key][m] {
-		return nil
-	}
-	if err := a.writer.DeleteMember(key.Set, key.Family, m); err != nil {
-		return fmt.Errorf("delete %v from %s: %w", m, key.Set.Name(key.Family), err)
-	}
-	delete(a.actual.Members[key], m)
-	return nil
+// published tells whether a virtual service is to be in the sets: it is wanted and answers. Somebody else's is in none.
+func (a *Applier) published(s plan.State, key plan.Service) bool {
+	_, wanted := s.Services[key]
+	_, made := a.actual.Services[key]
+	return wanted && made
 }
+
+func (a *Applier) publish(s plan.State, services []plan.Service) error {
+	ports, ips := bySet{}, bySet{}
+	for _, key := range services {
+		if a.published(s, key) {
+			ports.put(ServicePorts, Member(key))
+			ips.put(ServiceIPs, Member{Address: key.Address})
+		}
+	}
+	return errors.Join(ports.each(a.addMembers), ips.each(a.addMembers))
+}
+
+// unpublish takes an address out of the guard with the last of its ports, and before it.
+func (a *Applier) unpublish(s plan.State, of scope) error {
+	ports, ips, leaving := bySet{}, bySet{}, map[netip.Addr]int{}
+	for _, key := range of.services {
+		if set := (SetKey{ServicePorts, plan.FamilyOf(key.Address)}); !a.published(s, key) && a.actual.Members[set][Member(key)] {
+			ports.put(ServicePorts, Member(key))
+			leaving[key.Address]++
+		}
+	}
+	for _, ip := range of.ips {
+		if a.ports[ip] == leaving[ip] {
+			ips.put(ServiceIPs, Member{Address: ip})
+		}
+	}
+	return errors.Join(ips.each(a.deleteMembers), ports.each(a.deleteMembers))
+}
+
+// chunkSize is for how many things the ledger is written at a time. What a crash leaves between the ledger and the things is bounded
+// by it.
+const chunkSize = 64
 
 // services adds and changes virtual services.
-func (a *Applier) services(s plan.State) error {
+func (a *Applier) services(s plan.State, of []plan.Service) error {
 	var errs []error
-	for _, key := range s.SortedServices() {
-		if a.actual.Foreign[key] {
-			continue
+	for chunk := range slices.Chunk(of, chunkSize) {
+		var missing, wanted []plan.Service
+		for _, key := range chunk {
+			if _, planned := s.Services[key]; !planned || a.actual.Foreign[key] {
+				continue
+			}
+			wanted = append(wanted, key)
+			if _, exists := a.actual.Services[key]; !exists {
+				missing = append(missing, key)
+			}
 		}
-		if err := a.service(key, s.Services[key]); err != nil {
-			errs = append(errs, fmt.Errorf("virtual service %s: %w", key, err))
+		errs = append(errs, a.create(s, missing))
+		for _, key := range wanted {
+			if have, made := a.actual.Services[key]; made {
+				errs = append(errs, a.service(key, have, s.Services[key]))
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// headOf is a virtual service without destinations.
+func headOf(v plan.Virtual) plan.Virtual {
+	v.Dests = map[plan.Dest]bool{}
+	return v
 }
 
 // service makes one virtual service and its destinations what they should be.
-func (a *Applier) service(key plan.Service, want plan.Virtual) error {
-	have, exists := a.actual.Services[key]
-	head := plan.Virtual{Scheduler: want.Scheduler, Affinity: want.Affinity, Dests: map[plan.Dest]bool{}}
-	switch {
-	case !exists:
-		if made, err := a.create(key, head); err != nil || !made {
-			return err
-		}
-		have = head
-	case have.Scheduler != want.Scheduler || have.Affinity != want.Affinity:
-		if err := a.writer.UpdateService(key, head); err != nil {
-			return fmt.Errorf("update: %w", err)
+func (a *Applier) service(key plan.Service, have, want plan.Virtual) error {
+	if have.Scheduler != want.Scheduler || have.Affinity != want.Affinity {
+		if err := a.writer.UpdateService(key, headOf(want)); err != nil {
+			return fmt.Errorf("virtual service %s: update: %w", key, err)
 		}
 		have.Scheduler, have.Affinity = want.Scheduler, want.Affinity
+		a.actual.Services[key] = have
 	}
-	a.actual.Services[key] = have
-	return a.dests(key, have.Dests, want.Dests)
+	if err := a.dests(key, have.Dests, want.Dests); err != nil {
+		return fmt.Errorf("virtual service %s: %w", key, err)
+	}
+	return nil
 }
 
 // dests adds before it deletes, so that a service is never without a backend in between. have is kept up to date.
@@ -211,59 +247,76 @@ func (a *Applier) dests(key plan.Service, have, want map[plan.Dest]bool) error {
 	return errors.Join(errs...)
 }
 
-func (a *Applier) removeServices(s plan.State) error {
+func (a *Applier) removeServices(s plan.State, of []plan.Service) error {
 	var errs []error
-	for _, key := range slices.SortedFunc(maps.Keys(a.actual.Services), plan.Service.Compare) {
-		if _, wanted := s.Services[key]; wanted {
+	for chunk := range slices.Chunk(of, chunkSize) {
+		gone := bySet{}
+		for _, key := range chunk {
+			_, wanted := s.Services[key]
+			if _, made := a.actual.Services[key]; wanted || !made {
+				continue
+			}
+			if err := a.writer.DeleteService(key); err != nil {
+				errs = append(errs, fmt.Errorf("delete virtual service %s: %w", key, err))
+				continue
+			}
+			a.log.Info("no longer serves", "service", key)
+			delete(a.actual.Services, key)
+			gone.put(Made, Member(key))
+		}
+		errs = append(errs, gone.each(a.deleteMembers))
+	}
+	return errors.Join(errs...)
+}
+
+func (a *Applier) addVIPs(s plan.State, of []netip.Addr) error {
+	var errs []error
+	for chunk := range slices.Chunk(of, chunkSize) {
+		var vips []VIP
+		ledger := bySet{}
+		for _, vip := range chunk {
+			source, wanted := s.VIPs[vip]
+			if have, ours := a.actual.VIPs[vip]; !wanted || ours && have == source || a.actual.ForeignVIPs[vip] {
+				continue
+			}
+			vips = append(vips, VIP{vip, source})
+			ledger.put(VIPs, Member{Address: vip})
+		}
+		if len(vips) == 0 {
 			continue
 		}
-		if err := a.writer.DeleteService(key); err != nil {
-			errs = append(errs, fmt.Errorf("delete virtual service %s: %w", key, err))
-			continue
-		}
-		a.log.Info("no longer serves", "service", key)
-		delete(a.actual.Services, key)
-		if err := a.deleteMember(ledgerOf(Made, key)); err != nil {
+		if err := ledger.each(a.addMembers); err != nil {
 			errs = append(errs, err)
+			continue
+		}
+		if err := a.writer.AddVIPs(vips); err != nil {
+			errs = append(errs, fmt.Errorf("take on addresses: %w", err))
+			continue
+		}
+		for _, vip := range vips {
+			a.actual.VIPs[vip.Address] = vip.Source
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (a *Applier) addVIPs(s plan.State) error {
+func (a *Applier) removeVIPs(s plan.State, of []netip.Addr) error {
 	var errs []error
-	for _, vip := range slices.SortedFunc(maps.Keys(s.VIPs), netip.Addr.Compare) {
-		source := s.VIPs[vip]
-		if have, ours := a.actual.VIPs[vip]; ours && have == source || a.actual.ForeignVIPs[vip] {
-			continue
+	for chunk := range slices.Chunk(of, chunkSize) {
+		gone := bySet{}
+		for _, vip := range chunk {
+			_, wanted := s.VIPs[vip]
+			if _, ours := a.actual.VIPs[vip]; wanted || !ours {
+				continue
+			}
+			if err := a.writer.DeleteVIP(vip); err != nil {
+				errs = append(errs, fmt.Errorf("give up address %s: %w", vip, err))
+				continue
+			}
+			delete(a.actual.VIPs, vip)
+			gone.put(VIPs, Member{Address: vip})
 		}
-		if err := a.addMember(SetKey{VIPs, plan.FamilyOf(vip)}, Member{Address: vip}); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if err := a.writer.AddVIP(vip, source); err != nil {
-			errs = append(errs, fmt.Errorf("take on address %s: %w", vip, err))
-			continue
-		}
-		a.actual.VIPs[vip] = source
-	}
-	return errors.Join(errs...)
-}
-
-func (a *Applier) removeVIPs(s plan.State) error {
-	var errs []error
-	for _, vip := range slices.SortedFunc(maps.Keys(a.actual.VIPs), netip.Addr.Compare) {
-		if _, wanted := s.VIPs[vip]; wanted {
-			continue
-		}
-		if err := a.writer.DeleteVIP(vip); err != nil {
-			errs = append(errs, fmt.Errorf("give up address %s: %w", vip, err))
-			continue
-		}
-		delete(a.actual.VIPs, vip)
-		if err := a.deleteMember(SetKey{VIPs, plan.FamilyOf(vip)}, Member{Address: vip}); err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, gone.each(a.deleteMembers))
 	}
 	return errors.Join(errs...)
 }
@@ -282,9 +335,4 @@ func (a *Applier) firewall(f plan.Family, masqueradeAll bool) error {
 
 func sorted[K comparable](set map[K]bool, compare func(a, b K) int) []K {
 	return slices.SortedFunc(maps.Keys(set), compare)
-}
-
-func compareMembers(a, b Member) int {
-	return plan.Service{Address: a.Address, Port: a.Port, Protocol: a.Protocol}.Compare(
-		plan.Service{Address: b.Address, Port: b.Port, Protocol: b.Protocol})
 }

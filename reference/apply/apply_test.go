@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,7 +25,6 @@ func (j *journal) note(format string, args ...any) error {
 
 func (j *journal) Prepare([]plan.Family) error          { return j.note("prepare") }
 func (j *journal) Firewall(f plan.Family, _ bool) error { return j.note("firewall %d", f) }
-func (j *journal) AddVIP(vip, _ netip.Addr) error       { return j.note("+vip %s", vip) }
 func (j *journal) DeleteVIP(vip netip.Addr) error       { return j.note("-vip %s", vip) }
 func (j *journal) DeleteService(s plan.Service) error   { return j.note("-service %s", s) }
 func (j *journal) AddDest(s plan.Service, d plan.Dest) error {
@@ -37,11 +37,23 @@ func (j *journal) AddService(s plan.Service, _ plan.Virtual) error {
 func (j *journal) UpdateService(s plan.Service, _ plan.Virtual) error {
 	return j.note("~service %s", s)
 }
-func (j *journal) AddMember(s Set, f plan.Family, m Member) error {
-	return j.note("+%s %s", s.Name(f), m.Address)
+func (j *journal) AddMembers(s Set, f plan.Family, members []Member) error {
+	for _, m := range members {
+		_ = j.note("+%s %s", s.Name(f), m.Address)
+	}
+	return nil
 }
-func (j *journal) DeleteMember(s Set, f plan.Family, m Member) error {
-	return j.note("-%s %s", s.Name(f), m.Address)
+func (j *journal) DeleteMembers(s Set, f plan.Family, members []Member) error {
+	for _, m := range members {
+		_ = j.note("-%s %s", s.Name(f), m.Address)
+	}
+	return nil
+}
+func (j *journal) AddVIPs(vips []VIP) error {
+	for _, vip := range vips {
+		_ = j.note("+vip %s", vip.Address)
+	}
+	return nil
 }
 
 func empty() Actual {
@@ -214,7 +226,37 @@ func TestOneEndpointIsOneWrite(t *testing.T) {
 	j.lines = nil
 	more := state(onVIP)
 	more.Services[onVIP].Dests[plan.Dest{Address: netip.MustParseAddr("2001:db8:19::2"), Port: 8080}] = true
-	if err := a.Apply(more); err != nil || len(j.lines) != 1 {
+	if err := a.Update(more, plan.Change{Services: map[plan.Service]bool{onVIP: true}}); err != nil || len(j.lines) != 1 {
 		t.Errorf("err %v, wrote %v", err, j.lines)
+	}
+}
+
+// TestUpdateWritesWhatApplyWould: for whatever changes, to look at them alone is enough, and no address leaves the guard while a
+// port of it is served.
+func TestUpdateWritesWhatApplyWould(t *testing.T) {
+	other := plan.Service{Address: vip, Port: 443, Protocol: plan.TCP}
+	steps := [][]plan.Service{{onNode, onVIP}, {onNode, onVIP, other}, {onNode, other}, {other}, {}, {onVIP, other}, {onNode}}
+	whole, part := &journal{}, &journal{}
+	a, b := applier(whole, empty()), applier(part, empty())
+	for i, step := range steps {
+		before := []int{len(whole.lines), len(part.lines)}
+		s := state(step...)
+		var err error
+		if i == 0 {
+			err = b.Apply(s)
+		} else {
+			changed := append(slices.Clone(step), steps[i-1]...)
+			c := plan.Change{Services: map[plan.Service]bool{}, VIPs: map[netip.Addr]bool{vip: true}}
+			for _, key := range changed {
+				c.Services[key] = true
+			}
+			err = b.Update(s, c)
+		}
+		if err := errors.Join(err, a.Apply(s)); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := part.lines[before[1]:], whole.lines[before[0]:]; !slices.Equal(got, want) {
+			t.Errorf("step %d: an update wrote\n%s\nand a whole application\n%s", i, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
 	}
 }

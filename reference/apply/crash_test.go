@@ -39,17 +39,27 @@ func (m *mortal) write(f func() error) error {
 	return f()
 }
 
+// each is death between any two of what is written together.
+func each[T any](m *mortal, all []T, write func(T) error) error {
+	for _, one := range all {
+		if err := m.write(func() error { return write(one) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (m *mortal) Prepare(f []plan.Family) error {
 	return m.write(func() error { return m.Writer.Prepare(f) })
 }
 func (m *mortal) Firewall(f plan.Family, all bool) error {
 	return m.write(func() error { return m.Writer.Firewall(f, all) })
 }
-func (m *mortal) AddMember(s Set, f plan.Family, x Member) error {
-	return m.write(func() error { return m.Writer.AddMember(s, f, x) })
+func (m *mortal) AddMembers(s Set, f plan.Family, members []Member) error {
+	return each(m, members, func(x Member) error { return m.Writer.AddMembers(s, f, []Member{x}) })
 }
-func (m *mortal) DeleteMember(s Set, f plan.Family, x Member) error {
-	return m.write(func() error { return m.Writer.DeleteMember(s, f, x) })
+func (m *mortal) DeleteMembers(s Set, f plan.Family, members []Member) error {
+	return each(m, members, func(x Member) error { return m.Writer.DeleteMembers(s, f, []Member{x}) })
 }
 func (m *mortal) AddService(s plan.Service, v plan.Virtual) error {
 	return m.write(func() error { return m.Writer.AddService(s, v) })
@@ -66,8 +76,8 @@ func (m *mortal) AddDest(s plan.Service, d plan.Dest) error {
 func (m *mortal) DeleteDest(s plan.Service, d plan.Dest) error {
 	return m.write(func() error { return m.Writer.DeleteDest(s, d) })
 }
-func (m *mortal) AddVIP(vip, source netip.Addr) error {
-	return m.write(func() error { return m.Writer.AddVIP(vip, source) })
+func (m *mortal) AddVIPs(vips []VIP) error {
+	return each(m, vips, func(vip VIP) error { return m.Writer.AddVIPs([]VIP{vip}) })
 }
 func (m *mortal) DeleteVIP(vip netip.Addr) error {
 	return m.write(func() error { return m.Writer.DeleteVIP(vip) })

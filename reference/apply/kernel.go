@@ -1,16 +1,18 @@
 package apply
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/moby/ipvs"
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"proxyproof/reference/plan"
@@ -25,6 +27,11 @@ type Kernel struct {
 	route *netlink.Handle
 	sets  *netlink.Handle
 	dummy netlink.Link // nil until Prepare
+	// members is the socket for messages that the library does not know.
+	members map[int]*nl.SocketHandle
+	// disordered are the VIPs whose routes were not as they ought to be when the kernel was read.
+	disordered map[netip.Addr]bool
+	writes     atomic.Int64
 }
 
 // NewKernel opens the kernel's interfaces.
@@ -41,14 +48,24 @@ func NewKernel() (*Kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("talk to ipset: %w", err)
 	}
-	return &Kernel{ipvs: table, route: route, sets: sets}, nil
+	members, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, fmt.Errorf("talk to ipset: %w", err)
+	}
+	return &Kernel{
+		ipvs: table, route: route, sets: sets, members: map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: members}}, disordered: map[netip.Addr]bool{},
+	}, nil
 }
+
+// Writes counts the messages that have changed the kernel, or were meant to. It can be asked from any goroutine.
+func (k *Kernel) Writes() int64 { return k.writes.Load() }
 
 // Close closes them.
 func (k *Kernel) Close() {
 	k.ipvs.Close()
 	k.route.Close()
 	k.sets.Close()
+	k.members[unix.NETLINK_NETFILTER].Close()
 }
 
 // sysctls that IPVS needs to work as Kubernetes wants, and why.
@@ -135,25 +152,6 @@ func (s Set) kind() string {
 	return "hash:ip"
 }
 
-func entry(m Member) *netlink.IPSetEntry {
-	e := &netlink.IPSetEntry{IP: net.IP(m.Address.AsSlice()), Replace: true}
-	if m.Port != 0 {
-		port, protocol := m.Port, uint8(m.Protocol)
-		e.Port, e.Protocol = &port, &protocol
-	}
-	return e
-}
-
-// AddMember adds to a set; a member that is there already is no error.
-func (k *Kernel) AddMember(s Set, f plan.Family, m Member) error {
-	return k.sets.IpsetAdd(s.Name(f), entry(m))
-}
-
-// DeleteMember removes from a set.
-func (k *Kernel) DeleteMember(s Set, f plan.Family, m Member) error {
-	return k.sets.IpsetDel(s.Name(f), entry(m))
-}
-
 // Persistence, as linux/ip_vs.h has it.
 const flagPersistent = 0x1
 
@@ -183,91 +181,30 @@ func dest(d plan.Dest) *ipvs.Destination {
 
 // AddService adds a virtual service without destinations. It fails with EEXIST if there is one.
 func (k *Kernel) AddService(s plan.Service, v plan.Virtual) error {
+	k.writes.Add(1)
 	return k.ipvs.NewService(service(s, v))
 }
 
 // UpdateService changes scheduler and affinity.
 func (k *Kernel) UpdateService(s plan.Service, v plan.Virtual) error {
+	k.writes.Add(1)
 	return k.ipvs.UpdateService(service(s, v))
 }
 
 // DeleteService removes a virtual service with its destinations.
 func (k *Kernel) DeleteService(s plan.Service) error {
+	k.writes.Add(1)
 	return k.ipvs.DelService(service(s, plan.Virtual{}))
 }
 
 // AddDest adds a destination.
 func (k *Kernel) AddDest(s plan.Service, d plan.Dest) error {
+	k.writes.Add(1)
 	return k.ipvs.NewDestination(service(s, plan.Virtual{}), dest(d))
 }
 
 // DeleteDest removes a destination.
 func (k *Kernel) DeleteDest(s plan.Service, d plan.Dest) error {
+	k.writes.Add(1)
 	return k.ipvs.DelDestination(service(s, plan.Virtual{}), dest(d))
-}
-
-// hostPrefix is the prefix of a single address.
-func hostPrefix(a netip.Addr) *net.IPNet {
-	bits := a.BitLen()
-	return &net.IPNet{IP: net.IP(a.AsSlice()), Mask: net.CIDRMask(bits, bits)}
-}
-
-// The kernel's priority of a route that a user adds without one, in IPv6: IP6_RT_PRIO_USER.
-const userPriority = 1024
-
-// AddVIP adds the address and a local route that makes the node use source towards it: by itself the kernel would take the
-// address itself as source, and a backend on another node would answer to its own node. For IPv6 the kernel's own local route
-// (metric 0) and prefix route (metric 256) come before any other and must go.
-func (k *Kernel) AddVIP(vip, source netip.Addr) error {
-	address := &netlink.Addr{IPNet: hostPrefix(vip), Scope: unix.RT_SCOPE_LINK}
-	if vip.Is6() {
-		address.Flags = unix.IFA_F_NODAD | unix.IFA_F_NOPREFIXROUTE
-	}
-	err := k.route.AddrAdd(k.dummy, address)
-	present := errors.Is(err, unix.EEXIST)
-	if err != nil && !present {
-		return fmt.Errorf("add it to %s: %w", DummyLink, err)
-	}
-	if err := k.route.RouteReplace(k.vipRoute(vip, source)); err != nil {
-		return fmt.Errorf("route it with source %s: %w", source, err)
-	}
-	if vip.Is4() {
-		return k.deleteOtherRoutes(vip, source)
-	}
-	if err := k.deleteKernelRoute(vip, !present); err != nil {
-		return fmt.Errorf("delete the kernel's own route: %w", err)
-	}
-	return nil
-}
-
-// vipRoute is the local route of a VIP. In IPv4 it replaces the kernel's own.
-func (k *Kernel) vipRoute(vip, source netip.Addr) *netlink.Route {
-	r := &netlink.Route{
-		Type: unix.RTN_LOCAL, Dst: hostPrefix(vip), LinkIndex: k.dummy.Attrs().Index, Table: unix.RT_TABLE_LOCAL,
-		Protocol: unix.RTPROT_KERNEL, Scope: unix.RT_SCOPE_HOST,
-	}
-	if source.IsValid() {
-		r.Src = net.IP(source.AsSlice())
-	}
-	if vip.Is6() {
-		r.Scope, r.Priority = unix.RT_SCOPE_UNIVERSE, userPriority
-	}
-	return r
-}
-
-// DeleteVIP removes the route and the address.
-func (k *Kernel) DeleteVIP(vip netip.Addr) error {
-	routes, err := k.vipRoutes(vip)
-	if err != nil {
-		return err
-	}
-	for _, r := range routes {
-		if err := k.route.RouteDel(&r); err != nil {
-			return fmt.Errorf("delete its route: %w", err)
-		}
-	}
-	if err := k.route.AddrDel(k.dummy, &netlink.Addr{IPNet: hostPrefix(vip)}); err != nil {
-		return fmt.Errorf("delete it from %s: %w", DummyLink, err)
-	}
-	return nil
 }

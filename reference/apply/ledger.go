@@ -29,54 +29,58 @@ var Ledger = []Set{Intents, Made, VIPs}
 
 // ledgerOf is the entry of a virtual service.
 func ledgerOf(s Set, key plan.Service) (SetKey, Member) {
-	return SetKey{s, plan.FamilyOf(key.Address)}, Member{key.Address, key.Port, key.Protocol}
+	return SetKey{s, plan.FamilyOf(key.Address)}, Member(key)
 }
 
 // settleLedger makes the ledger say what was found to be the proxy's: it finishes what a crash has left unfinished.
-func (a *Applier) settleLedger(families []plan.Family) error {
-	wanted := map[SetKey]map[Member]bool{}
-	for _, f := range families {
-		wanted[SetKey{Made, f}], wanted[SetKey{VIPs, f}] = map[Member]bool{}, map[Member]bool{}
-	}
-	for service := range a.actual.Services {
-		if key, m := ledgerOf(Made, service); wanted[key] != nil {
-			wanted[key][m] = true
-		}
+func (a *Applier) settleLedger() error {
+	wanted := bySet{}
+	for key := range a.actual.Services {
+		wanted.put(Made, Member(key))
 	}
 	for vip := range a.actual.VIPs {
-		if members := wanted[SetKey{VIPs, plan.FamilyOf(vip)}]; members != nil {
-			members[Member{Address: vip}] = true
-		}
+		wanted.put(VIPs, Member{Address: vip})
 	}
 	var errs []error
-	for _, f := range families {
-		errs = append(errs, a.addMembers(SetKey{Made, f}, wanted))
+	for _, f := range []plan.Family{plan.IPv4, plan.IPv6} {
+		errs = append(errs, a.addMembers(SetKey{Made, f}, wanted[SetKey{Made, f}]))
 		for _, set := range Ledger {
-			errs = append(errs, a.deleteMembers(SetKey{set, f}, wanted))
+			errs = append(errs, a.keepMembers(SetKey{set, f}, wanted[SetKey{set, f}]))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// create makes a virtual service without destinations, unless somebody else has one there.
-func (a *Applier) create(key plan.Service, head plan.Virtual) (made bool, err error) {
-	intents, m := ledgerOf(Intents, key)
-	if err := a.addMember(intents, m); err != nil {
-		return false, err
+// create makes virtual services without destinations, unless somebody else has one there.
+func (a *Applier) create(s plan.State, services []plan.Service) error {
+	intents, settled, made := bySet{}, bySet{}, bySet{}
+	for _, key := range services {
+		intents.put(Intents, Member(key))
 	}
-	err = a.writer.AddService(key, head)
-	if errors.Is(err, unix.EEXIST) {
-		a.log.Warn("conflict: somebody else has a virtual service there, which is left alone", "service", key)
-		a.actual.Foreign[key] = true
-		return false, a.deleteMember(intents, m)
+	if err := intents.each(a.addMembers); err != nil {
+		return err
 	}
-	if err != nil {
-		return false, fmt.Errorf("add: %w", err)
+	var errs []error
+	for _, key := range services {
+		head := headOf(s.Services[key])
+		err := a.writer.AddService(key, head)
+		if errors.Is(err, unix.EEXIST) {
+			a.log.Warn("conflict: somebody else has a virtual service there, which is left alone", "service", key)
+			a.actual.Foreign[key] = true
+			settled.put(Intents, Member(key))
+			continue
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("virtual service %s: add: %w", key, err))
+			continue
+		}
+		a.log.Info("serves", "service", key)
+		a.actual.Services[key] = head
+		made.put(Made, Member(key))
+		settled.put(Intents, Member(key))
 	}
-	a.log.Info("serves", "service", key)
-	a.actual.Services[key] = head
-	if err := a.addMember(ledgerOf(Made, key)); err != nil {
-		return true, err
+	if err := made.each(a.addMembers); err != nil {
+		return errors.Join(append(errs, err)...)
 	}
-	return true, a.deleteMember(intents, m)
+	return errors.Join(append(errs, settled.each(a.deleteMembers))...)
 }

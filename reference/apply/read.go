@@ -2,13 +2,10 @@ package apply
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"proxyproof/reference/dump"
 	"proxyproof/reference/plan"
@@ -21,14 +18,8 @@ func (k *Kernel) Read(s plan.State) (Actual, error) {
 		Services: map[plan.Service]plan.Virtual{}, VIPs: map[netip.Addr]netip.Addr{}, Members: map[SetKey]map[Member]bool{},
 		Foreign: map[plan.Service]bool{}, ForeignVIPs: map[netip.Addr]bool{}, Firewall: map[plan.Family]bool{},
 	}
-	for _, f := range s.Families {
-		for _, set := range slices.Concat(Ledger, Published) {
-			members, err := k.readSet(set.Name(f))
-			if err != nil {
-				return a, err
-			}
-			a.Members[SetKey{set, f}] = members
-		}
+	if err := k.readSets(&a, s.Families); err != nil {
+		return a, err
 	}
 	if err := k.readServices(&a); err != nil {
 		return a, err
@@ -46,30 +37,42 @@ func (k *Kernel) Read(s plan.State) (Actual, error) {
 	return a, nil
 }
 
-// readSet is empty for a set that does not exist.
-func (k *Kernel) readSet(name string) (map[Member]bool, error) {
-	members := map[Member]bool{}
+// readSets leaves out a set that does not exist.
+func (k *Kernel) readSets(a *Actual, families []plan.Family) error {
 	all, err := dump.Whole(k.sets.IpsetListAll)
 	if err != nil {
-		return nil, fmt.Errorf("list ipsets: %w", err)
+		return fmt.Errorf("list ipsets: %w", err)
 	}
-	for _, set := range all {
-		if set.SetName != name {
+	keys := map[string]SetKey{}
+	for _, f := range families {
+		for _, set := range slices.Concat(Ledger, Published) {
+			keys[set.Name(f)] = SetKey{set, f}
+		}
+	}
+	for _, part := range all { // a large set comes in several parts
+		key, ours := keys[part.SetName]
+		if !ours {
 			continue
 		}
-		for _, e := range set.Entries {
-			ip, ok := netip.AddrFromSlice(e.IP)
-			if !ok {
-				continue
+		if a.Members[key] == nil {
+			a.Members[key] = map[Member]bool{}
+		}
+		for _, e := range part.Entries {
+			if m, ok := memberOf(e); ok {
+				a.Members[key][m] = true
 			}
-			m := Member{Address: ip.Unmap()}
-			if e.Port != nil && e.Protocol != nil {
-				m.Port, m.Protocol = *e.Port, plan.Protocol(*e.Protocol)
-			}
-			members[m] = true
 		}
 	}
-	return members, nil
+	return nil
+}
+
+func memberOf(e netlink.IPSetEntry) (Member, bool) {
+	ip, ok := netip.AddrFromSlice(e.IP)
+	m := Member{Address: ip.Unmap()}
+	if e.Port != nil && e.Protocol != nil {
+		m.Port, m.Protocol = *e.Port, plan.Protocol(*e.Protocol)
+	}
+	return m, ok
 }
 
 func (k *Kernel) readServices(a *Actual) error {
@@ -107,98 +110,4 @@ func (k *Kernel) readServices(a *Actual) error {
 		}
 	}
 	return nil
-}
-
-// readVIPs takes the addresses of the dummy link that are in the ledger for the proxy's, with the source that their routes have.
-func (k *Kernel) readVIPs(a *Actual) error {
-	link, err := k.route.LinkByName(DummyLink)
-	if err != nil {
-		return nil // not made yet
-	}
-	k.dummy = link
-	addresses, err := dump.Whole(func() ([]netlink.Addr, error) { return k.route.AddrList(link, netlink.FAMILY_ALL) })
-	if err != nil {
-		return fmt.Errorf("list addresses of %s: %w", DummyLink, err)
-	}
-	for _, address := range addresses {
-		ip, ok := netip.AddrFromSlice(address.IP)
-		if ip = ip.Unmap(); !ok || ip.IsLinkLocalUnicast() {
-			continue
-		}
-		if !a.Members[SetKey{VIPs, plan.FamilyOf(ip)}][Member{Address: ip}] {
-			a.ForeignVIPs[ip] = true
-			continue
-		}
-		routes, err := k.vipRoutes(ip)
-		if err != nil {
-			return err
-		}
-		var source netip.Addr
-		if len(routes) == 1 { // another route beside ours would be chosen before it
-			if src, ok := netip.AddrFromSlice(routes[0].Src); ok {
-				source = src.Unmap()
-			}
-		}
-		a.VIPs[ip] = source
-	}
-	return nil
-}
-
-// vipRoutes are the local routes to a VIP.
-func (k *Kernel) vipRoutes(vip netip.Addr) ([]netlink.Route, error) {
-	family := netlink.FAMILY_V4
-	if vip.Is6() {
-		family = netlink.FAMILY_V6
-	}
-	want := &netlink.Route{Dst: hostPrefix(vip), Table: unix.RT_TABLE_LOCAL, LinkIndex: k.dummy.Attrs().Index}
-	routes, err := dump.Whole(func() ([]netlink.Route, error) {
-		return k.route.RouteListFiltered(family, want, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list routes to %s: %w", vip, err)
-	}
-	return routes, nil
-}
-
-// deleteOtherRoutes deletes the local routes to an IPv4 VIP that name another source. Usually the proxy's has replaced the kernel's;
-// but if somebody took the address away, the kernel did not know the proxy's as its own and left it, and with the address
-// it has added its own again, behind it.
-func (k *Kernel) deleteOtherRoutes(vip, source netip.Addr) error {
-	routes, err := k.vipRoutes(vip)
-	if err != nil || len(routes) < 2 {
-		return err
-	}
-	for _, r := range routes {
-		if src, ok := netip.AddrFromSlice(r.Src); ok && src.Unmap() == source {
-			continue
-		}
-		if err := k.route.RouteDel(&r); err != nil {
-			return fmt.Errorf("delete another route: %w", err)
-		}
-	}
-	return nil
-}
-
-// kernelRouteLimit bounds the wait for the route that the kernel makes for a new IPv6 address.
-const kernelRouteLimit = 3 * time.Second
-
-// deleteKernelRoute deletes the local route that the kernel made for an IPv6 address: the one without a preferred source. For a
-// new address the kernel makes it from a work queue, even without duplicate detection, so that it has to be waited for.
-func (k *Kernel) deleteKernelRoute(vip netip.Addr, wait bool) error {
-	deadline := time.Now().Add(kernelRouteLimit)
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		routes, err := k.vipRoutes(vip)
-		if err != nil {
-			return err
-		}
-		for _, r := range routes {
-			if len(r.Src) == 0 || r.Src.Equal(net.IPv6zero) {
-				return k.route.RouteDel(&r)
-			}
-		}
-		if !wait || time.Now().After(deadline) {
-			return nil
-		}
-		time.Sleep(pause)
-	}
 }

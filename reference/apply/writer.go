@@ -48,8 +48,8 @@ type Writer interface {
 	// Firewall makes the rules of a family what they must be; they refer to the sets.
 	Firewall(f plan.Family, masqueradeAll bool) error
 
-	AddMember(s Set, f plan.Family, m Member) error
-	DeleteMember(s Set, f plan.Family, m Member) error
+	AddMembers(s Set, f plan.Family, members []Member) error
+	DeleteMembers(s Set, f plan.Family, members []Member) error
 
 	AddService(s plan.Service, v plan.Virtual) error // without destinations
 	UpdateService(s plan.Service, v plan.Virtual) error
@@ -57,7 +57,10 @@ type Writer interface {
 	AddDest(s plan.Service, d plan.Dest) error
 	DeleteDest(s plan.Service, d plan.Dest) error
 
-	// AddVIP puts an address on the dummy link and makes the node use source towards it.
-	AddVIP(vip, source netip.Addr) error
+	// AddVIPs puts addresses on the dummy link and makes the node use their sources towards them.
+	AddVIPs(vips []VIP) error
 	DeleteVIP(vip netip.Addr) error
 }
+
+// VIP is a service address that the node takes on, and the node's own address that it uses towards it.
+type VIP struct{ Address, Source netip.Addr }

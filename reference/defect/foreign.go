@@ -26,18 +26,18 @@ var svipFromEveryIPVSService = Defect{
 
 type everyServicePublished struct{ apply.Writer }
 
-func (w everyServicePublished) AddMember(s apply.Set, f plan.Family, m apply.Member) error {
-	if err := w.Writer.AddMember(s, f, m); err != nil || s != apply.ServiceIPs {
+func (w everyServicePublished) AddMembers(s apply.Set, f plan.Family, members []apply.Member) error {
+	if err := w.Writer.AddMembers(s, f, members); err != nil || s != apply.ServiceIPs {
 		return err
 	}
 	return eachService(func(_ *ipvs.Handle, v *ipvs.Service, m apply.Member) error {
 		if plan.FamilyOf(m.Address) != f {
 			return nil
 		}
-		if err := w.Writer.AddMember(apply.ServicePorts, f, m); err != nil {
+		if err := w.Writer.AddMembers(apply.ServicePorts, f, []apply.Member{m}); err != nil {
 			return err
 		}
-		return w.Writer.AddMember(apply.ServiceIPs, f, apply.Member{Address: m.Address})
+		return w.Writer.AddMembers(apply.ServiceIPs, f, []apply.Member{{Address: m.Address}})
 	})
 }
 
@@ -76,8 +76,8 @@ var staleCleanupDeletesForeignIPVS = Defect{
 
 type strangersDeleted struct{ apply.Writer }
 
-func (w strangersDeleted) AddMember(s apply.Set, f plan.Family, m apply.Member) error {
-	if err := w.Writer.AddMember(s, f, m); err != nil || s != apply.ServiceIPs {
+func (w strangersDeleted) AddMembers(s apply.Set, f plan.Family, members []apply.Member) error {
+	if err := w.Writer.AddMembers(s, f, members); err != nil || s != apply.ServiceIPs {
 		return err
 	}
 	made, err := membersOf(apply.Made)
@@ -124,7 +124,7 @@ var foreignSetClobberedByRestore = Defect{
 
 type setsClobbered struct{ apply.Writer }
 
-func (w setsClobbered) AddMember(s apply.Set, f plan.Family, m apply.Member) error {
+func (w setsClobbered) AddMembers(s apply.Set, f plan.Family, members []apply.Member) error {
 	all, err := dump.Whole(netlink.IpsetListAll)
 	if err != nil {
 		return fmt.Errorf("list ipsets: %w", err)
@@ -137,5 +137,5 @@ func (w setsClobbered) AddMember(s apply.Set, f plan.Family, m apply.Member) err
 			return fmt.Errorf("flush %s: %w", set.SetName, err)
 		}
 	}
-	return w.Writer.AddMember(s, f, m)
+	return w.Writer.AddMembers(s, f, members)
 }

@@ -25,16 +25,16 @@ var localIPsIPv4Only = Defect{
 
 type ipv4OnlyLocals struct{ apply.Writer }
 
-func (w ipv4OnlyLocals) AddMember(s apply.Set, f plan.Family, m apply.Member) error {
+func (w ipv4OnlyLocals) AddMembers(s apply.Set, f plan.Family, members []apply.Member) error {
 	if s == apply.LocalIPs && f == plan.IPv6 {
 		return nil
 	}
-	return w.Writer.AddMember(s, f, m)
+	return w.Writer.AddMembers(s, f, members)
 }
 
-func (w ipv4OnlyLocals) DeleteMember(s apply.Set, f plan.Family, m apply.Member) error {
+func (w ipv4OnlyLocals) DeleteMembers(s apply.Set, f plan.Family, members []apply.Member) error {
 	if s == apply.LocalIPs && f == plan.IPv6 {
 		return nil
 	}
-	return w.Writer.DeleteMember(s, f, m)
+	return w.Writer.DeleteMembers(s, f, members)
 }

@@ -2,7 +2,6 @@ package defect
 
 import (
 	"fmt"
-	"net/netip"
 	"os/exec"
 	"strings"
 
@@ -103,4 +102,10 @@ var vipRouteWithoutSource = Defect{
 
 type sourceless struct{ apply.Writer }
 
-func (w sourceless) AddVIP(vip, _ netip.Addr) error { return w.Writer.AddVIP(vip, netip.Addr{}) }
+func (w sourceless) AddVIPs(vips []apply.VIP) error {
+	without := make([]apply.VIP, 0, len(vips))
+	for _, vip := range vips {
+		without = append(without, apply.VIP{Address: vip.Address})
+	}
+	return w.Writer.AddVIPs(without)
+}

@@ -6,16 +6,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
-	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"proxyproof/reference/plan"
@@ -28,9 +32,25 @@ type Observer struct {
 	synced    []cache.InformerSynced
 	nodes     corelisters.NodeLister
 	services  corelisters.ServiceLister
-	slices    discoverylisters.EndpointSliceLister
+	slices    cache.Indexer // by Service
 	changed   chan struct{}
+
+	lock    sync.Mutex
+	changes Changes // since they were last taken
 }
+
+// Changes are what the API has told.
+type Changes struct {
+	// Node: the Node object is another in what a proxy looks at.
+	Node bool
+	// Services are those that came, changed or went, themselves or their EndpointSlices.
+	Services map[types.NamespacedName]bool
+	// Objects: a Service itself came, changed or went, and not only its endpoints.
+	Objects bool
+}
+
+// byService is the index of EndpointSlices.
+const byService = "service"
 
 // New prepares to watch for the proxy of a node.
 func New(client kubernetes.Interface, node string) (*Observer, error) {
@@ -41,14 +61,19 @@ func New(client kubernetes.Interface, node string) (*Observer, error) {
 			l.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, node).String()
 		}))
 	o.factories = []informers.SharedInformerFactory{all, own}
-	o.nodes, o.services, o.slices = own.Core().V1().Nodes().Lister(), all.Core().V1().Services().Lister(), all.Discovery().V1().EndpointSlices().Lister()
-	for _, informer := range []cache.SharedIndexInformer{
-		own.Core().V1().Nodes().Informer(), all.Core().V1().Services().Informer(), all.Discovery().V1().EndpointSlices().Informer(),
-	} {
-		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(any) { o.notify() },
-			UpdateFunc: func(any, any) { o.notify() },
-			DeleteFunc: func(any) { o.notify() },
+	nodes, services, slices := own.Core().V1().Nodes(), all.Core().V1().Services(), all.Discovery().V1().EndpointSlices().Informer()
+	if err := slices.AddIndexers(cache.Indexers{byService: indexByService}); err != nil {
+		return nil, fmt.Errorf("index EndpointSlices by Service: %w", err)
+	}
+	o.nodes, o.services, o.slices = nodes.Lister(), services.Lister(), slices.GetIndexer()
+	for _, w := range []struct {
+		informer cache.SharedIndexInformer
+		told     func(old, now any)
+	}{{nodes.Informer(), o.nodeTold}, {services.Informer(), o.serviceTold}, {slices, o.sliceTold}} {
+		registration, err := w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(now any) { w.told(nil, now) },
+			UpdateFunc: w.told,
+			DeleteFunc: func(old any) { w.told(old, nil) },
 		})
 		if err != nil {
 			return nil, fmt.Errorf("watch the API: %w", err)
@@ -56,6 +81,10 @@ func New(client kubernetes.Interface, node string) (*Observer, error) {
 		o.synced = append(o.synced, registration.HasSynced)
 	}
 	return o, nil
+}
+
+func indexByService(object any) ([]string, error) {
+	return []string{plan.ServiceOf(object.(*discoveryv1.EndpointSlice)).String()}, nil
 }
 
 // strip drops what a proxy never looks at.
@@ -92,17 +121,97 @@ func (o *Observer) Stop() {
 	}
 }
 
-func (o *Observer) notify() {
+// nodeTold passes on what a proxy looks at, and not that the kubelet is alive.
+func (o *Observer) nodeTold(old, now any) {
+	a, _ := old.(*corev1.Node)
+	b, _ := now.(*corev1.Node)
+	if a != nil && b != nil && equality.Semantic.DeepEqual(a.Status.Addresses, b.Status.Addresses) &&
+		equality.Semantic.DeepEqual(a.Labels, b.Labels) && equality.Semantic.DeepEqual(a.Spec, b.Spec) {
+		return
+	}
+	o.note(func(c *Changes) { c.Node = true })
+}
+
+func (o *Observer) serviceTold(old, now any) {
+	for _, object := range []any{old, now} {
+		if s, ok := last(object).(*corev1.Service); ok {
+			name := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+			o.note(func(c *Changes) { c.Services[name], c.Objects = true, true })
+		}
+	}
+}
+
+// sliceTold notes the Service that the slice belongs to, and the one that it belonged to.
+func (o *Observer) sliceTold(old, now any) {
+	for _, object := range []any{old, now} {
+		if s, ok := last(object).(*discoveryv1.EndpointSlice); ok {
+			o.note(func(c *Changes) { c.Services[plan.ServiceOf(s)] = true })
+		}
+	}
+}
+
+// last is an object as it was last known, if the watch has missed its end.
+func last(object any) any {
+	if unknown, ok := object.(cache.DeletedFinalStateUnknown); ok {
+		return unknown.Obj
+	}
+	return object
+}
+
+func (o *Observer) note(change func(*Changes)) {
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	if o.changes.Services == nil {
+		o.changes.Services = map[types.NamespacedName]bool{}
+	}
+	change(&o.changes)
 	select {
 	case o.changed <- struct{}{}:
 	default:
 	}
 }
 
-// Changed has a value when something changed since it was last read. Many changes may be one value.
+// Changed has a value when there are changes to take. Many changes may be one value.
 func (o *Observer) Changed() <-chan struct{} { return o.changed }
 
-// Picture is what is known now.
+// Take hands over what changed since the last time.
+func (o *Observer) Take() Changes {
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	changes := o.changes
+	o.changes = Changes{}
+	return changes
+}
+
+// Objects is what is known now of some Services.
+func (o *Observer) Objects(names map[types.NamespacedName]bool) ([]plan.Object, error) {
+	objects := make([]plan.Object, 0, len(names))
+	for name := range names {
+		service, err := o.services.Services(name.Namespace).Get(name.Name)
+		if err != nil && !apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("find Service %s: %w", name, err)
+		}
+		if err != nil {
+			service = nil
+		}
+		found, err := o.slices.ByIndex(byService, name.String())
+		if err != nil {
+			return nil, fmt.Errorf("find EndpointSlices of %s: %w", name, err)
+		}
+		objects = append(objects, plan.Object{Name: name, Service: service, Slices: slicesOf(found)})
+	}
+	return objects, nil
+}
+
+func slicesOf(objects []any) []*discoveryv1.EndpointSlice {
+	slices := make([]*discoveryv1.EndpointSlice, 0, len(objects))
+	for _, object := range objects {
+		slices = append(slices, object.(*discoveryv1.EndpointSlice))
+	}
+	return slices
+}
+
+// Picture is all that is known now.
 func (o *Observer) Picture() (plan.Picture, error) {
 	node, err := o.nodes.Get(o.node)
 	if err != nil {
@@ -112,11 +221,7 @@ func (o *Observer) Picture() (plan.Picture, error) {
 	if err != nil {
 		return plan.Picture{}, fmt.Errorf("list Services: %w", err)
 	}
-	slices, err := o.slices.List(labels.Everything())
-	if err != nil {
-		return plan.Picture{}, fmt.Errorf("list EndpointSlices: %w", err)
-	}
-	return plan.Picture{Node: node, Services: services, Slices: slices}, nil
+	return plan.Picture{Node: node, Services: services, Slices: slicesOf(o.slices.List())}, nil
 }
 
 // Services are those known now, for the allocator.

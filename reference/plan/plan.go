@@ -2,7 +2,6 @@ package plan
 
 import (
 	"net/netip"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -32,39 +31,7 @@ const (
 var schedulers = map[string]bool{"rr": true, "lc": true, "dh": true, "sh": true, "mh": true}
 
 // Plan decides.
-func Plan(p Picture, f Facts) State {
-	nodeIPs := NodeIPs(p.Node)
-	s := State{
-		Services:      map[Service]Virtual{},
-		VIPs:          map[netip.Addr]netip.Addr{},
-		LocalIPs:      map[netip.Addr]bool{},
-		MasqueradeAll: f.MasqueradeAll,
-	}
-	for _, family := range []Family{IPv4, IPv6} {
-		if nodeIPs[family].IsValid() {
-			s.Families = append(s.Families, family)
-		}
-	}
-	for _, a := range f.Local {
-		if nodeIPs[FamilyOf(a)].IsValid() {
-			s.LocalIPs[a] = true
-		}
-	}
-	slicesOf := map[string][]*discoveryv1.EndpointSlice{}
-	for _, slice := range p.Slices {
-		key := slice.Namespace + "/" + slice.Labels[discoveryv1.LabelServiceName]
-		slicesOf[key] = append(slicesOf[key], slice)
-	}
-	services := slices.Clone(p.Services)
-	slices.SortFunc(services, older) // the older Service keeps an address that two claim
-	for _, service := range services {
-		if served(service) {
-			t := target{state: &s, service: service, slices: slicesOf[service.Namespace+"/"+service.Name], nodeIPs: nodeIPs, node: p.Node.Name}
-			t.plan()
-		}
-	}
-	return s
-}
+func Plan(p Picture, f Facts) State { return NewPlanner(p, f).State() }
 
 // older orders Services by age, then by name.
 func older(a, b *corev1.Service) int {
@@ -167,8 +134,7 @@ func (t target) nodePort(port corev1.ServicePort, local bool) {
 	}
 }
 
-// add plans one virtual service. With a policy that wants local endpoints only and none there, the address is not served. The
-// first Service that claims an address and port keeps it.
+// add plans one virtual service. With a policy that wants local endpoints only and none there, the address is not served.
 func (t target) add(a netip.Addr, number uint16, port corev1.ServicePort, local bool) bool {
 	protocol, ok := map[corev1.Protocol]Protocol{"": TCP, corev1.ProtocolTCP: TCP, corev1.ProtocolUDP: UDP}[port.Protocol]
 	if !ok {

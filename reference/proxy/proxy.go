@@ -90,7 +90,9 @@ type proxy struct {
 	observer *observe.Observer
 	links    *observe.Links
 	poke     func()
+	planner  *plan.Planner
 	applier  *apply.Applier // nil: the kernel must be read first
+	moved    bool           // the machine's addresses may be others
 	ready    bool
 }
 
@@ -111,12 +113,12 @@ func (p *proxy) loop(ctx context.Context) {
 			p.ready = true
 			p.config.Log.Info("ready")
 		}
-		p.poke()
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.observer.Changed():
 		case <-p.links.Changed():
+			p.moved = true
 		case <-retry:
 		case <-repair.C:
 			p.applier = nil
@@ -124,8 +126,26 @@ func (p *proxy) loop(ctx context.Context) {
 	}
 }
 
-// sync brings the kernel to what is planned now.
+// sync brings the kernel to what is planned now. Usually a few Services have changed, and only they are looked at.
 func (p *proxy) sync() error {
+	changes := p.observer.Take()
+	if changes.Objects {
+		p.poke()
+	}
+	if p.applier == nil || changes.Node || p.moved {
+		p.moved = false
+		return p.syncAll()
+	}
+	objects, err := p.observer.Objects(changes.Services)
+	if err != nil {
+		return err
+	}
+	change := p.planner.Update(objects...)
+	return p.applier.Update(p.planner.State(), change)
+}
+
+// syncAll plans everything anew, and reads the kernel if it is not known what it holds.
+func (p *proxy) syncAll() error {
 	picture, err := p.observer.Picture()
 	if err != nil {
 		return err
@@ -134,7 +154,8 @@ func (p *proxy) sync() error {
 	if err != nil {
 		return err
 	}
-	state := plan.Plan(picture, plan.Facts{Local: local, MasqueradeAll: p.config.MasqueradeAll})
+	p.planner = plan.NewPlanner(picture, plan.Facts{Local: local, MasqueradeAll: p.config.MasqueradeAll})
+	state := p.planner.State()
 	if len(state.Families) == 0 {
 		return errors.New("the Node object has no internal IP address")
 	}

@@ -80,10 +80,25 @@ func (c *Control) applyOne(document []byte) (Change, error) {
 			verb = "unchanged"
 		}
 	}
+	if err == nil {
+		now, err = c.writeStatus(r, o, now)
+	}
 	if err != nil {
 		return Change{}, fmt.Errorf("apply %s: %w", describe(r, o), err)
 	}
 	return Change{verb, describe(r, now), detail(now)}, nil
+}
+
+// writeStatus writes the addresses that a manifest has as the status of a Service, as a load balancer's own controller does: after
+// the rest, since the server takes no status with it. The lock is held.
+func (c *Control) writeStatus(r *resource, o, now runtime.Object) (runtime.Object, error) {
+	given, ok := o.(*corev1.Service)
+	if !ok || len(given.Status.LoadBalancer.Ingress) == 0 {
+		return now, nil
+	}
+	updated := now.(*corev1.Service).DeepCopy()
+	updated.Status.LoadBalancer = *given.Status.LoadBalancer.DeepCopy()
+	return c.s.updateLocked(r, updated, true)
 }
 
 // Decode reads one object of a manifest strictly: an unknown field, a wrong type or a field given twice is an error.
