@@ -20,6 +20,7 @@ import (
 type commandLine struct {
 	Run     runCommand     `cmd:"" help:"Run scenarios against service proxies and judge what the kernel and the packets do."`
 	Mutants mutantsCommand `cmd:"" help:"Prove that the scenarios find what they say: run them against the bug zoo."`
+	Doctor  doctorCommand  `cmd:"" help:"Try what works on this machine, and tell what mends the rest."`
 	Lint    lintCommand    `cmd:"" help:"Check scenario files without running anything."`
 	List    listCommand    `cmd:"" help:"List the cases that would run."`
 	Exec    execCommand    `cmd:"" help:"Run a static binary as root on a kernel with IPVS, in a throwaway VM if need be."`

@@ -115,6 +115,15 @@ func hashFiles(tasks []task) (map[string]lane.File, error) {
 	return files, nil
 }
 
+// OwnFile is this program, for what needs a file that every worker can be given.
+func OwnFile() (lane.File, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return lane.File{}, fmt.Errorf("find this program's own file: %w", err)
+	}
+	return HashFile(self)
+}
+
 // HashFile identifies a file by content.
 func HashFile(path string) (lane.File, error) {
 	file, err := os.Open(path)

@@ -212,19 +212,34 @@ func qemuName() string {
 	return "qemu-system-x86_64"
 }
 
-// Available tells which programs the guest needs that this host lacks, and how to get them.
+// Missing is a program that the guest needs and this host lacks.
+type Missing struct {
+	Program string
+	Why     string
+	// Mend is the command that brings it, or what else to do.
+	Mend string
+}
+
+func (m Missing) Error() string { return m.Reason() + ": " + m.Mend }
+
+// Reason is the error without what mends it.
+func (m Missing) Reason() string { return fmt.Sprintf("there is no %s here (%s)", m.Program, m.Why) }
+
+// Available tells which program the guest needs that this host lacks, and how to get it. The error is Missing.
 func Available() error {
-	for program, install := range map[string]string{
-		qemuName(): "apt-get install --no-install-recommends qemu-system-x86",
-		"apt-get":  "", "dpkg-deb": "",
+	emulator := "qemu-system-x86"
+	if runtime.GOARCH == "arm64" {
+		emulator = "qemu-system-arm"
+	}
+	const elsewhere = "run proxyproof on Debian or Ubuntu, or as root on a kernel with IPVS"
+	for _, m := range []Missing{
+		{qemuName(), "it runs the VM", "apt-get install --no-install-recommends " + emulator},
+		{"apt-get", "it fetches the VM's kernel and tools", elsewhere},
+		{"dpkg-deb", "it reads the packages of the VM's kernel and tools", elsewhere},
 	} {
-		if _, err := exec.LookPath(program); err == nil {
-			continue
+		if _, err := exec.LookPath(m.Program); err != nil {
+			return m
 		}
-		if install == "" {
-			return fmt.Errorf("the VM's kernel and tools come from Debian or Ubuntu packages, and there is no %s here", program)
-		}
-		return fmt.Errorf("there is no %s here: %s", program, install)
 	}
 	return nil
 }

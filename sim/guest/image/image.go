@@ -178,9 +178,29 @@ func fetch(ctx context.Context, dir string) (tool, kernel []string, err error) {
 	}
 	own := apt{dir: dir, private: true}
 	if err := own.update(ctx); err != nil {
-		return nil, nil, errors.Join(first, err)
+		return nil, nil, Unfetched{dir, errors.Join(err, first)}
 	}
-	return tool, kernel, try(own)
+	if err := try(own); err != nil {
+		return nil, nil, Unfetched{dir, err}
+	}
+	return tool, kernel, nil
+}
+
+// Unfetched tells that packages could not be had.
+type Unfetched struct {
+	dir string
+	err error
+}
+
+func (u Unfetched) Error() string {
+	return "fetch the packages of its kernel and tools: " + u.err.Error()
+}
+
+func (u Unfetched) Unwrap() error { return u.err }
+
+// Mend is what a person can do about it.
+func (u Unfetched) Mend() string {
+	return fmt.Sprintf("see that `apt-get update` and `apt-get download %s` work here, or copy %s from a machine with the same release where they do", tools[0], u.dir)
 }
 
 // readKernel takes the kernel and its modules out of their packages.
