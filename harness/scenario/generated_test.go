@@ -86,7 +86,7 @@ func schemaOf(t *testing.T, comments map[string]string) []byte {
 const (
 	labelPattern    = `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
 	durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
-	portPattern     = `^[1-9][0-9]{0,4}(/(tcp|udp))?$`
+	portPattern     = `^[1-9][0-9]{0,4}(/(tcp|udp|sctp))?$`
 	deletePattern   = `^[a-z]+(/[a-z0-9-]+){1,2}$`
 )
 
@@ -151,8 +151,10 @@ func refine(t *testing.T, s *jsonschema.Schema) {
 		}
 		alternative.Pattern = deletePattern
 	}
-	step.OneOf = exactlyOne("apply", "delete", "foreign", "withdraw", "disturb", "subject", "expect")
-	property(step, "foreign").MinItems = number(1)
+	step.OneOf = exactlyOne(verbNames...)
+	for _, list := range []string{"pods", "endpoints", "foreign"} {
+		property(step, list).MinItems = number(1)
+	}
 	thing := def("Foreign")
 	thing.OneOf = exactlyOne("ipvs", "mark", "ipset", "address", "route", "rule")
 	property(thing, "name").Pattern = labelPattern
@@ -167,6 +169,10 @@ func refine(t *testing.T, s *jsonschema.Schema) {
 	for _, name := range []string{"ipvs", "address"} {
 		property(disturbance, name).Pattern = targetPattern()
 	}
+	change := def("PodChange")
+	change.AnyOf = exactlyOne("becomes", "labels")
+	property(change, "name").Pattern = labelPattern
+	property(expect, "status").Minimum, property(expect, "status").Maximum = "100", "599"
 	expect.OneOf = exactlyOne("reach", "refused", "ping")
 	for _, name := range []string{"reach", "refused", "ping"} {
 		property(expect, name).Pattern = targetPattern()
@@ -201,7 +207,7 @@ var tableForm = regexp.MustCompile(`(?s)(<!-- fields of (\w+)[^>]*-->\n).*?(<!--
 
 // tabled are the types whose fields the documentation lists, each in a table of its own.
 func tabled() []any {
-	return []any{Scenario{}, World{}, Node{}, Pod{}, Client{}, Subject{}, Options{}, Hold{}, Step{}, Foreign{}, Disturb{}, Expect{}}
+	return []any{Scenario{}, World{}, Node{}, Pod{}, Client{}, Subject{}, Options{}, Hold{}, Step{}, PodChange{}, Endpoints{}, Foreign{}, Disturb{}, Expect{}}
 }
 
 // fillTables puts the fields of the types into the documentation.

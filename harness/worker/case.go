@@ -54,9 +54,12 @@ func (w *Worker) runCase(ctx context.Context, job wire.Job) wire.Done {
 // verdictOf reads the end of a case.
 func verdictOf(err error, record *record) event.Verdict {
 	var lacks *subject.Lacks
+	var lacking *lacking
 	switch {
 	case errors.As(err, &lacks):
 		return event.Verdict{Kind: event.Skip, Reason: lacks.Error()}
+	case errors.As(err, &lacking):
+		return event.Verdict{Kind: event.Skip, Reason: lacking.Error()}
 	case err != nil:
 		return event.Verdict{Kind: event.Infra, Reason: err.Error()}
 	case record.failed():
@@ -105,6 +108,9 @@ func (c *caseRun) scale(d time.Duration) time.Duration { return time.Duration(fl
 
 // play is the story of a case: the world, the API, the subject, the steps.
 func (c *caseRun) play(ctx context.Context) error {
+	if err := preflight(c.job.Scenario); err != nil {
+		return err
+	}
 	c.record.enter(0, event.Phase{Name: "world"})
 	var err error
 	if c.cluster, err = newCluster(ctx, c.job, c.record); err != nil {
@@ -142,6 +148,10 @@ func (c *caseRun) take(ctx context.Context, step scenario.Step) (gone bool, err 
 		err = c.apply(ctx, step.Apply)
 	case len(step.Delete) > 0:
 		err = c.delete(ctx, step.Delete)
+	case len(step.Pods) > 0:
+		err = c.changePods(ctx, step.Pods)
+	case len(step.Endpoints) > 0:
+		err = c.setEndpoints(ctx, step.Endpoints)
 	case len(step.Foreign) > 0:
 		err = c.inject(ctx, step.Foreign)
 	case len(step.Withdraw) > 0:
