@@ -99,6 +99,12 @@ var packets = []Entry{
 		LookAt:  "The ICMP rules of KUBE-ROUTER-SERVICES; for IPv6 also neighbour discovery.",
 	},
 	{
+		ID:      "state-mismatch",
+		Summary: "Something in the kernel is not as a scenario says.",
+		Meaning: "An ipset, a virtual service, an address, a route, a rule or a setting is there and should not be, or the other way round, or looks different.",
+		LookAt:  "The evidence, which has what was found beside what was expected.",
+	},
+	{
 		ID:      "hold-lost",
 		Summary: "A probe that was held through the whole scenario had an outage longer than allowed.",
 		Meaning: "Connections broke while objects changed, even if everything is well again at the end.",

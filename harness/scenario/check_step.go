@@ -64,16 +64,17 @@ func (c *checker) checkSteps() {
 }
 
 // verbNames are the things that a step can do, in the order in which the documentation has them.
-var verbNames = []string{"apply", "delete", "pods", "endpoints", "foreign", "withdraw", "disturb", "subject", "expect"}
+var verbNames = []string{"apply", "delete", "pods", "endpoints", "foreign", "withdraw", "disturb", "subject", "expect", "state"}
 
 func (c *checker) checkStep(step *Step, now *story) {
 	checks := map[string]func(*Step, *story){
 		"apply": c.checkApply, "delete": c.checkDelete, "pods": c.checkPods, "endpoints": c.checkEndpoints, "foreign": c.checkForeign,
 		"withdraw": c.checkWithdraw, "disturb": c.checkDisturb, "subject": c.checkAction, "expect": c.checkExpects,
+		"state": c.checkStates,
 	}
 	verbs := c.written(map[string]any{
 		"apply": &step.Apply, "delete": &step.Delete, "pods": &step.Pods, "endpoints": &step.Endpoints, "foreign": &step.Foreign,
-		"withdraw": &step.Withdraw, "disturb": &step.Disturb, "subject": &step.Subject, "expect": &step.Expect,
+		"withdraw": &step.Withdraw, "disturb": &step.Disturb, "subject": &step.Subject, "expect": &step.Expect, "state": &step.State,
 	})
 	switch len(verbs) {
 	case 0:

@@ -152,7 +152,7 @@ func refine(t *testing.T, s *jsonschema.Schema) {
 		alternative.Pattern = deletePattern
 	}
 	step.OneOf = exactlyOne(verbNames...)
-	for _, list := range []string{"pods", "endpoints", "foreign"} {
+	for _, list := range []string{"pods", "endpoints", "foreign", "state"} {
 		property(step, list).MinItems = number(1)
 	}
 	thing := def("Foreign")
@@ -173,6 +173,16 @@ func refine(t *testing.T, s *jsonschema.Schema) {
 	change.AnyOf = exactlyOne("becomes", "labels")
 	property(change, "name").Pattern = labelPattern
 	property(expect, "status").Minimum, property(expect, "status").Maximum = "100", "599"
+	state := def("StateCheck")
+	state.OneOf = exactlyOne("ipvs", "ipset", "address", "route", "rule", "sysctl")
+	for _, name := range []string{"ipvs", "address", "route"} {
+		property(state, name).Pattern = targetPattern()
+	}
+	for _, name := range []string{"destinations", "drained", "equals"} {
+		for _, alternative := range property(state, name).OneOf {
+			alternative.MinItems = nil // [] for none
+		}
+	}
 	expect.OneOf = exactlyOne("reach", "refused", "ping")
 	for _, name := range []string{"reach", "refused", "ping"} {
 		property(expect, name).Pattern = targetPattern()
@@ -207,7 +217,7 @@ var tableForm = regexp.MustCompile(`(?s)(<!-- fields of (\w+)[^>]*-->\n).*?(<!--
 
 // tabled are the types whose fields the documentation lists, each in a table of its own.
 func tabled() []any {
-	return []any{Scenario{}, World{}, Node{}, Pod{}, Client{}, Subject{}, Options{}, Hold{}, Step{}, PodChange{}, Endpoints{}, Foreign{}, Disturb{}, Expect{}}
+	return []any{Scenario{}, World{}, Node{}, Pod{}, Client{}, Subject{}, Options{}, Hold{}, Step{}, PodChange{}, Endpoints{}, Foreign{}, Disturb{}, Expect{}, StateCheck{}}
 }
 
 // fillTables puts the fields of the types into the documentation.
@@ -265,6 +275,8 @@ func valueOf(t reflect.Type) string {
 		return "a port"
 	}
 	switch t.Kind() {
+	case reflect.Pointer:
+		return valueOf(t.Elem())
 	case reflect.Slice:
 		return "list of " + strings.TrimPrefix(valueOf(t.Elem()), "a ")
 	case reflect.Map:

@@ -206,8 +206,8 @@ const (
 	HoldPing  = "ping"
 )
 
-// Step is one thing that happens. It has exactly one of apply, delete, pods, endpoints, foreign, withdraw, disturb, subject
-// and expect.
+// Step is one thing that happens. It has exactly one of apply, delete, pods, endpoints, foreign, withdraw, disturb, subject,
+// expect and state.
 type Step struct {
 	// Name that reports show instead of a generated one.
 	Name string `yaml:"name,omitempty"`
@@ -230,6 +230,8 @@ type Step struct {
 	Subject SubjectAction `yaml:"subject,omitempty"`
 	// Expect are checks, each awaited until it holds or its budget is spent.
 	Expect []Expect `yaml:"expect,omitempty"`
+	// State are checks of what is in the kernel, each awaited in the same way.
+	State []StateCheck `yaml:"state,omitempty"`
 
 	// Line is where the step begins in the file.
 	Line int `yaml:"-"`

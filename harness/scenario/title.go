@@ -31,6 +31,8 @@ func (s Step) Title() string {
 		return "disturb " + titles(s.Disturb)
 	case s.Subject != "":
 		return fmt.Sprintf("%s the subject", s.Subject)
+	case len(s.State) > 0:
+		return "look for " + titles(s.State)
 	case len(s.Expect) == 1:
 		return "expect " + s.Expect[0].String()
 	}

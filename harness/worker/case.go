@@ -124,7 +124,7 @@ func (c *caseRun) play(ctx context.Context) error {
 		if gone, err := c.startSubjects(ctx); err != nil || gone {
 			return err
 		}
-		if gone, err := c.judgeStep(ctx, nil); err != nil || gone {
+		if gone, err := c.judgeStep(ctx, scenario.Step{}); err != nil || gone {
 			return err
 		}
 	}
@@ -164,15 +164,15 @@ func (c *caseRun) take(ctx context.Context, step scenario.Step) (gone bool, err 
 	if err != nil || gone {
 		return gone, err
 	}
-	return c.judgeStep(ctx, step.Expect)
+	return c.judgeStep(ctx, step)
 }
 
 // judgeStep waits until everything that must hold does, or records what does not. gone tells that what would follow says nothing
 // about the subject.
-func (c *caseRun) judgeStep(ctx context.Context, expect []scenario.Expect) (gone bool, err error) {
+func (c *caseRun) judgeStep(ctx context.Context, step scenario.Step) (gone bool, err error) {
 	start := time.Now()
 	result, err := await(ctx, c.settler, c.patience, func(ctx context.Context) ([]finding.Finding, error) {
-		return c.judge(ctx, expect)
+		return c.judge(ctx, step)
 	}, c.record.fresh)
 	if err != nil {
 		return false, err
