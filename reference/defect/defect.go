@@ -27,7 +27,7 @@ func Zoo() []Defect {
 	return []Defect{
 		localIPsIPv4Only, svipFromEveryIPVSService, staleCleanupDeletesForeignIPVS, foreignSetClobberedByRestore,
 		firewallRejectsNeighbourDiscovery, rejectBeforeServiceAccept, duplicateRulesEachSync, vipRouteWithoutSource,
-		externalPolicyStarvesClusterIP, affinityTimeoutIgnored, updateIgnored, serviceProxyNameIgnored, nodePortOfOneFamily, modeProxyBound,
+		externalPolicyStarvesClusterIP, affinityIgnored, affinityTimeoutIgnored, updateIgnored, serviceProxyNameIgnored, nodePortOfOneFamily, modeProxyBound,
 		externalAddressOfOthersServed, terminatingDropped, servingBesideReady, onlyFirstSlice, stalePortOfEndpoint, hairpinMissing, hairpinMask32,
 		staleVIP, staleVIPRoute, localIPsNeverStored, addressGivenTwice, requestIgnored,
 	}

@@ -44,6 +44,16 @@ var affinityTimeoutIgnored = Defect{
 	Wrap:     misread(func(s *corev1.Service) { s.Spec.SessionAffinityConfig = nil }),
 }
 
+// affinityIgnored is how kube-router began: the field was there and nobody read it.
+var affinityIgnored = Defect{
+	Name:     "session-affinity-ignored",
+	Issue:    "cloudnativelabs/kube-router#159",
+	Summary:  "a Service with session affinity is spread like any other",
+	Findings: []string{"ipvs-service-wrong", "affinity-broken"},
+	When:     "wherever a Service has session affinity; affinity-broken where a client's connections are expected to stay together",
+	Wrap:     misread(func(s *corev1.Service) { s.Spec.SessionAffinity = corev1.ServiceAffinityNone }),
+}
+
 // serviceProxyNameIgnored served what is another proxy's, until kube-router v2.1.
 var serviceProxyNameIgnored = Defect{
 	Name:     "service-proxy-name-ignored",
