@@ -69,6 +69,24 @@ var packets = []Entry{
 		LookAt:  "ipvs-dest-missing and ipvs-dest-wrong; scheduler and persistence of the IPVS service.",
 	},
 	{
+		ID:      "affinity-broken",
+		Summary: "New connections of one client went to different backends, in spite of session affinity.",
+		Meaning: "What an application keeps in the memory of one backend is lost in the middle of a session.",
+		LookAt:  "Persistence and its netmask at the IPVS service; whether the backend that had the client is still a destination.",
+	},
+	{
+		ID:      "wrong-source",
+		Summary: "A backend saw another source address than the scenario expects.",
+		Meaning: "With the node's address instead of the client's, access lists and logs are wrong; with the client's where masquerading was asked for, answers may take a way of their own and be lost.",
+		LookAt:  "The masquerade rule in nat POSTROUTING, and the traffic policy of the Service.",
+	},
+	{
+		ID:      "health-check-wrong",
+		Summary: "The health-check node port of a Service does not say what the scenario expects.",
+		Meaning: "An external load balancer sends traffic to nodes without a local endpoint, or none to those that have one.",
+		LookAt:  "The result of the probe; externalTrafficPolicy, healthCheckNodePort, and the ready local endpoints.",
+	},
+	{
 		ID:      "not-refused",
 		Summary: "A target that should refuse, with proof, answers or stays silent.",
 		Meaning: "Something is still served that should not be, or it is dropped where a client should be told.",
@@ -79,6 +97,12 @@ var packets = []Entry{
 		Summary: "A target does not answer ICMP echo.",
 		Meaning: "People and monitoring take the address for dead, and errors of path MTU discovery may be lost with it.",
 		LookAt:  "The ICMP rules of KUBE-ROUTER-SERVICES; for IPv6 also neighbour discovery.",
+	},
+	{
+		ID:      "state-mismatch",
+		Summary: "Something in the kernel is not as a scenario says.",
+		Meaning: "An ipset, a virtual service, an address, a route, a rule or a setting is there and should not be, or the other way round, or looks different.",
+		LookAt:  "The evidence, which has what was found beside what was expected.",
 	},
 	{
 		ID:      "hold-lost",

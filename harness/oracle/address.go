@@ -64,7 +64,7 @@ func (in Input) isTaken(a netip.Addr, by *corev1.Service) bool {
 }
 
 // nodePorts lists the node's addresses at which a node port may be served. Kubernetes lets proxies choose among the addresses
-// of a node; the contract wants the primary one.
+// of a node; the contract wants the primary one, or all if the proxy is told so.
 func (in Input) nodePorts(s *corev1.Service, p corev1.ServicePort) []claim {
 	if p.NodePort == 0 || s.Spec.Type != corev1.ServiceTypeNodePort && s.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return nil
@@ -75,7 +75,7 @@ func (in Input) nodePorts(s *corev1.Service, p corev1.ServicePort) []claim {
 			continue
 		}
 		for i, a := range in.Addresses[f] {
-			required := i == 0 && (in.NodePortsPerFamily || f == in.Families[0])
+			required := i == 0 && (in.NodePortsPerFamily || f == in.Families[0]) || in.Options.NodePortsOnAllAddresses
 			all = append(all, claim{Key{a, protocolOf(p.Protocol), uint16(p.NodePort)}, NodePort, required, p.Name})
 		}
 	}

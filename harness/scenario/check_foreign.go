@@ -138,8 +138,9 @@ func (c *checker) checkRule(f *Foreign) {
 	}
 }
 
-// checkDestination checks a real server: a pod with a port that it listens on.
-func (c *checker) checkDestination(written *string) {
+// checkDestination checks a real server: a pod with a port that it listens on; false if it is none.
+func (c *checker) checkDestination(written *string) bool {
+	before := len(c.problems)
 	t, err := parseTarget(*written)
 	pod := c.cast.pods[t.Name]
 	switch {
@@ -152,6 +153,7 @@ func (c *checker) checkDestination(written *string) {
 	case !pod.listens(t.Port, t.Protocol):
 		c.report(c.at(written), "add the port to its listen", "pod %s listens on %s", t.Name, pod.ports())
 	}
+	return len(c.problems) == before
 }
 
 // checkAddressed checks a target of which only the addresses are used, and perhaps a port.

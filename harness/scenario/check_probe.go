@@ -42,6 +42,9 @@ func (c *checker) checkExpect(e *Expect, now *story) {
 	}
 	p := probe{fields[written[0]], &e.From, &e.Via, written[0], now}
 	t, ok := c.checkProbe(p)
+	if ok {
+		c.checkAnswer(e, t, p)
+	}
 	for i := range e.Backends {
 		pod := c.findPod(&e.Backends[i])
 		if slices.Contains(e.Backends[:i], e.Backends[i]) {
@@ -51,6 +54,41 @@ func (c *checker) checkExpect(e *Expect, now *story) {
 			c.checkBackend(&e.Backends[i], pod, t, p)
 		}
 	}
+}
+
+// checkAnswer checks what is said about the answer.
+func (c *checker) checkAnswer(e *Expect, t Target, p probe) {
+	pods := p.kind == probeReach && t.Kind != TargetHealth && t.Kind != TargetAPIServer && !t.isAPIService()
+	if !pods && e.Sticky {
+		c.report(c.at(&e.Sticky), "leave it out", "sticky is about the pods that answer a reach")
+	}
+	if len(e.Backends) == 1 && e.Sticky {
+		c.report(c.at(&e.Sticky), "name all backends that the Service has", "sticky cannot fail with a single backend")
+	}
+	if !pods && e.Source != "" {
+		c.report(c.at(&e.Source), "leave it out", "only pods that answer a reach tell whom they saw")
+	}
+	if status, written := c.decoder.places[&e.Status]; written {
+		switch {
+		case t.Kind != TargetHealth || p.kind != probeReach:
+			c.report(status, "leave it out", "status is that of a healthcheck target that is reached")
+		case e.Status < 100 || e.Status > 599:
+			c.report(status, "200 or 503", "%d is no HTTP status", e.Status)
+		}
+	}
+	for i, name := range e.From {
+		if pods && e.Source != "" && c.cast.nodes[name] != nil && c.entersAt(name, e.Via, t) == name {
+			c.report(c.at(&e.From[i]), "probe from a pod or a client", "from node %s the address of the client is that of the node", name)
+		}
+	}
+}
+
+// entersAt is the node at which a node that probes enters.
+func (c *checker) entersAt(name, via string, t Target) string {
+	if t.Kind.onNode() && via != "" {
+		return via
+	}
+	return name
 }
 
 // checkProbe checks target and places of a probe; false if the target means nothing.
@@ -172,10 +210,21 @@ func (c *checker) checkIndex(t Target, p probe) {
 	if service := p.now.objects[serviceRef(t.Namespace, t.Name)]; t.Kind == TargetExternal && service != nil {
 		count = len(service.Spec.ExternalIPs)
 	}
+	if t.Kind == TargetNodePort && c.scenario.Subject.Options.NodePortsOnAllAddresses {
+		count = max(1, c.entry(p).Addresses)
+	}
 	if t.Index >= count {
 		index := fmt.Sprintf("[%d]", t.Index)
 		c.bad(p, index, "", "there is no address %s: it has %d per family, counted from [0]", index, count)
 	}
+}
+
+// entry is the node through which a probe enters.
+func (c *checker) entry(p probe) *Node {
+	if n := c.cast.nodes[*p.via]; n != nil {
+		return n
+	}
+	return c.cast.nodes[c.named(c.hasProxy)[0]]
 }
 
 // checkVia checks the node through which clients enter.
@@ -189,7 +238,7 @@ func (c *checker) checkVia(t Target, p probe) {
 	case node == nil:
 	case !t.Kind.OfService() && t.Kind != TargetUnused:
 		c.report(c.at(p.via), "leave it out", "via has no effect: %s is reached on its own address", *p.target)
-	case t.Kind != TargetNodePort && !client:
+	case !t.Kind.onNode() && !client:
 		c.report(c.at(p.via), "leave it out", "via has no effect: no client is among those that probe, and nodes and pods enter where they are")
 	case !node.Proxy:
 		c.report(c.at(p.via), "add proxy: true to it, or choose "+strings.Join(c.named(c.hasProxy), " or "), "no proxy runs on node %s, so that nobody serves %s there", *p.via, *p.target)
@@ -221,7 +270,7 @@ func (c *checker) checkService(t Target, p probe) {
 		c.checkServicePort(t, p, service)
 	}
 	for i, name := range *p.from {
-		if n := c.host(name); n != nil && !n.Proxy && t.Kind != TargetNodePort {
+		if n := c.host(name); n != nil && !n.Proxy && !t.Kind.onNode() {
 			c.report(c.at(&(*p.from)[i]), "add proxy: true to it", "%s enters at node %s, where no proxy serves %s", name, n.Name, *p.target)
 		}
 	}
@@ -258,6 +307,13 @@ func (c *checker) checkKind(t Target, p probe, service *corev1.Service) {
 		case p.kind == probePing:
 			c.bad(p, word, "write node(…)", "a node port is not pinged, its node is")
 		}
+	case TargetHealth:
+		switch {
+		case !isLB || spec.ExternalTrafficPolicy != corev1.ServiceExternalTrafficPolicyLocal:
+			c.bad(p, word, "write type: LoadBalancer and externalTrafficPolicy: Local in its spec", "%s has no health-check node port", service.Name)
+		case p.kind == probePing:
+			c.bad(p, word, "write node(…)", "a node port is not pinged, its node is")
+		}
 	}
 }
 
@@ -266,11 +322,7 @@ func (c *checker) checkServicePort(t Target, p probe, service *corev1.Service) {
 	if servicePort(service, t) != nil {
 		return
 	}
-	var ports []string
-	for _, port := range service.Spec.Ports {
-		ports = append(ports, fmt.Sprintf("%d/%s", port.Port, strings.ToLower(string(protocolOf(port)))))
-	}
-	c.bad(p, fmt.Sprintf(":%d", t.Port), "its ports: "+strings.Join(ports, ", "), "%s has no port %d/%s",
+	c.bad(p, fmt.Sprintf(":%d", t.Port), "its ports: "+portsOf(service), "%s has no port %d/%s",
 		service.Name, t.Port, strings.ToLower(string(t.Protocol)))
 }
 
@@ -301,6 +353,8 @@ func (c *checker) checkBackend(name *string, pod *Pod, t Target, p probe) {
 		c.report(at, "leave backends out", "backends say who may answer a reach; this is a %s", p.kind)
 	case t.Kind == TargetAPIServer || t.isAPIService():
 		c.report(at, "leave backends out", "the API server answers, not a pod")
+	case t.Kind == TargetHealth:
+		c.report(at, "leave backends out", "the proxy answers, not a pod")
 	case t.Kind == TargetPod:
 		if pod.Name != t.Name {
 			c.report(at, "leave backends out", "only pod %s can answer on its own address", t.Name)
@@ -308,17 +362,20 @@ func (c *checker) checkBackend(name *string, pod *Pod, t Target, p probe) {
 	case len(pod.Listen) == 0:
 		c.report(at, "give it listen: [8080/tcp]", "pod %s listens on nothing, so that it cannot answer", *name)
 	case service != nil && len(service.Spec.Selector) > 0:
-		c.checkEndpoint(at, pod, t, service)
+		c.checkEndpoint(at, p.now.life(pod), t, service)
 	}
 }
 
-// checkEndpoint checks that a pod becomes a ready endpoint of the Service's port.
-func (c *checker) checkEndpoint(at spot, pod *Pod, t Target, service *corev1.Service) {
+// checkEndpoint checks that a pod is an endpoint of the Service's port that traffic can go to.
+func (c *checker) checkEndpoint(at spot, pod Life, t Target, service *corev1.Service) {
 	for _, key := range slices.Sorted(maps.Keys(service.Spec.Selector)) {
 		if value := service.Spec.Selector[key]; pod.Labels[key] != value {
 			c.report(at, fmt.Sprintf("give it labels: {%s: %s}", key, value), "pod %s is no endpoint of %s, which selects %s=%s", pod.Name, service.Name, key, value)
 			return
 		}
+	}
+	if pod.Gone {
+		c.report(at, "", "pod %s is gone at this step, so that it is no endpoint of %s", pod.Name, service.Name)
 	}
 	if pod.Unready && !service.Spec.PublishNotReadyAddresses {
 		c.report(at, "", "pod %s is not ready, so that it is no endpoint of %s", pod.Name, service.Name)
@@ -362,7 +419,12 @@ func (c *checker) checkHold(h *Hold) {
 	if err == nil && t.isAPIService() && c.scenario.Subject.Start == StartByStep {
 		c.bad(p, "", "hold apiserver(…)", "with start: by-step nobody serves it when the hold begins")
 	}
-	if t, ok := c.checkProbe(p); ok && h.Kind != "" && h.Kind != HoldPing && h.Kind != speaks(t) {
+	t, ok := c.checkProbe(p)
+	if ok && p.kind != probePing && t.Protocol == world.SCTP {
+		c.report(c.at(&h.To), "expect it in a step", "%s speaks SCTP, which cannot be held", h.To)
+		return
+	}
+	if ok && h.Kind != "" && h.Kind != HoldPing && h.Kind != speaks(t) {
 		c.report(c.at(&h.Kind), "leave kind out", "%s speaks %s, not %s", h.To, speaks(t), h.Kind)
 	}
 }

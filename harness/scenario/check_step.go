@@ -16,6 +16,8 @@ type story struct {
 	deleted map[Ref]int
 	// foreign is the line that brought a foreign thing.
 	foreign map[string]int
+	// pods are those that have changed, by name.
+	pods    map[string]Life
 	started bool // the subject was started at least once
 	running bool
 }
@@ -28,7 +30,7 @@ func newStory(start StartMode) *story {
 	first := start != StartByStep
 	return &story{
 		objects: map[Ref]*corev1.Service{serviceRef(defaultNamespace, apiService): api, {Kind: "Namespace", Name: defaultNamespace}: nil},
-		deleted: map[Ref]int{}, foreign: map[string]int{}, started: first, running: first,
+		deleted: map[Ref]int{}, foreign: map[string]int{}, pods: map[string]Life{}, started: first, running: first,
 	}
 }
 
@@ -50,7 +52,7 @@ func (s *story) services() []string {
 func (c *checker) checkSteps() {
 	s := c.scenario
 	if len(s.Steps) == 0 {
-		c.report(c.at(&s.Steps), "add a step: apply, delete, foreign, withdraw, disturb, subject or expect", "there are no steps")
+		c.report(c.at(&s.Steps), "add a step: "+strings.Join(verbNames, ", "), "there are no steps")
 	}
 	now := newStory(s.Subject.Start)
 	for i := range s.Steps {
@@ -61,29 +63,31 @@ func (c *checker) checkSteps() {
 	}
 }
 
+// verbNames are the things that a step can do, in the order in which the documentation has them.
+var verbNames = []string{"apply", "delete", "pods", "endpoints", "foreign", "withdraw", "disturb", "subject", "expect", "state"}
+
 func (c *checker) checkStep(step *Step, now *story) {
+	checks := map[string]func(*Step, *story){
+		"apply": c.checkApply, "delete": c.checkDelete, "pods": c.checkPods, "endpoints": c.checkEndpoints, "foreign": c.checkForeign,
+		"withdraw": c.checkWithdraw, "disturb": c.checkDisturb, "subject": c.checkAction, "expect": c.checkExpects,
+		"state": c.checkStates,
+	}
 	verbs := c.written(map[string]any{
-		"apply": &step.Apply, "delete": &step.Delete, "foreign": &step.Foreign, "withdraw": &step.Withdraw, "disturb": &step.Disturb, "subject": &step.Subject,
-		"expect": &step.Expect,
+		"apply": &step.Apply, "delete": &step.Delete, "pods": &step.Pods, "endpoints": &step.Endpoints, "foreign": &step.Foreign,
+		"withdraw": &step.Withdraw, "disturb": &step.Disturb, "subject": &step.Subject, "expect": &step.Expect, "state": &step.State,
 	})
-	switch {
-	case len(verbs) == 0:
-		c.report(c.at(step), "add one of apply, delete, foreign, withdraw, disturb, subject, expect", "the step does nothing")
-	case len(verbs) > 1:
+	switch len(verbs) {
+	case 0:
+		c.report(c.at(step), "add one of "+strings.Join(verbNames, ", "), "the step does nothing")
+	case 1:
+		checks[verbs[0]](step, now)
+	default:
 		c.report(c.at(step), "make a step of each", "the step does %d things at once: %s", len(verbs), strings.Join(verbs, ", "))
-	case step.Apply != "":
-		c.checkApply(step, now)
-	case verbs[0] == "delete":
-		c.checkDelete(step, now)
-	case verbs[0] == "foreign":
-		c.checkForeign(step, now)
-	case verbs[0] == "withdraw":
-		c.checkWithdraw(step, now)
-	case verbs[0] == "disturb":
-		c.checkDisturb(step, now)
-	case verbs[0] == "subject":
-		c.checkAction(step, now)
-	case len(step.Expect) == 0:
+	}
+}
+
+func (c *checker) checkExpects(step *Step, now *story) {
+	if len(step.Expect) == 0 {
 		c.report(c.at(&step.Expect), "add a check, or remove the step: what always holds is judged after every step anyway", "expect is empty")
 	}
 	for i := range step.Expect {

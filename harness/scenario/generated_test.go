@@ -86,7 +86,7 @@ func schemaOf(t *testing.T, comments map[string]string) []byte {
 const (
 	labelPattern    = `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
 	durationPattern = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
-	portPattern     = `^[1-9][0-9]{0,4}(/(tcp|udp))?$`
+	portPattern     = `^[1-9][0-9]{0,4}(/(tcp|udp|sctp))?$`
 	deletePattern   = `^[a-z]+(/[a-z0-9-]+){1,2}$`
 )
 
@@ -151,8 +151,10 @@ func refine(t *testing.T, s *jsonschema.Schema) {
 		}
 		alternative.Pattern = deletePattern
 	}
-	step.OneOf = exactlyOne("apply", "delete", "foreign", "withdraw", "disturb", "subject", "expect")
-	property(step, "foreign").MinItems = number(1)
+	step.OneOf = exactlyOne(verbNames...)
+	for _, list := range []string{"pods", "endpoints", "foreign", "state"} {
+		property(step, list).MinItems = number(1)
+	}
 	thing := def("Foreign")
 	thing.OneOf = exactlyOne("ipvs", "mark", "ipset", "address", "route", "rule")
 	property(thing, "name").Pattern = labelPattern
@@ -166,6 +168,20 @@ func refine(t *testing.T, s *jsonschema.Schema) {
 	property(disturbance, "ipset").Enum = anys(setNames)
 	for _, name := range []string{"ipvs", "address"} {
 		property(disturbance, name).Pattern = targetPattern()
+	}
+	change := def("PodChange")
+	change.AnyOf = exactlyOne("becomes", "labels")
+	property(change, "name").Pattern = labelPattern
+	property(expect, "status").Minimum, property(expect, "status").Maximum = "100", "599"
+	state := def("StateCheck")
+	state.OneOf = exactlyOne("ipvs", "ipset", "address", "route", "rule", "sysctl")
+	for _, name := range []string{"ipvs", "address", "route"} {
+		property(state, name).Pattern = targetPattern()
+	}
+	for _, name := range []string{"destinations", "drained", "equals"} {
+		for _, alternative := range property(state, name).OneOf {
+			alternative.MinItems = nil // [] for none
+		}
 	}
 	expect.OneOf = exactlyOne("reach", "refused", "ping")
 	for _, name := range []string{"reach", "refused", "ping"} {
@@ -201,7 +217,7 @@ var tableForm = regexp.MustCompile(`(?s)(<!-- fields of (\w+)[^>]*-->\n).*?(<!--
 
 // tabled are the types whose fields the documentation lists, each in a table of its own.
 func tabled() []any {
-	return []any{Scenario{}, World{}, Node{}, Pod{}, Client{}, Subject{}, Options{}, Hold{}, Step{}, Foreign{}, Disturb{}, Expect{}}
+	return []any{Scenario{}, World{}, Node{}, Pod{}, Client{}, Subject{}, Options{}, Hold{}, Step{}, PodChange{}, Endpoints{}, Foreign{}, Disturb{}, Expect{}, StateCheck{}}
 }
 
 // fillTables puts the fields of the types into the documentation.
@@ -259,6 +275,8 @@ func valueOf(t reflect.Type) string {
 		return "a port"
 	}
 	switch t.Kind() {
+	case reflect.Pointer:
+		return valueOf(t.Elem())
 	case reflect.Slice:
 		return "list of " + strings.TrimPrefix(valueOf(t.Elem()), "a ")
 	case reflect.Map:

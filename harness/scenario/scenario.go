@@ -157,6 +157,12 @@ type Options struct {
 	ExcludedCIDRs Names `yaml:"excludedCIDRs,omitempty" json:"excludedCIDRs,omitempty"`
 	// MasqueradeAll: every connection through IPVS gets the node's address as its source.
 	MasqueradeAll bool `yaml:"masqueradeAll,omitempty" json:"masqueradeAll,omitempty"`
+	// NodePortsOnAllAddresses: node ports are served on every address of the Node object, not only on the first of each family.
+	NodePortsOnAllAddresses bool `yaml:"nodePortsOnAllAddresses,omitempty" json:"nodePortsOnAllAddresses,omitempty"`
+	// GracefulPeriod is the longest time for which an endpoint that is gone keeps its connections.
+	GracefulPeriod Duration `yaml:"gracefulPeriod,omitempty" json:"gracefulPeriod,omitempty"`
+	// Firewall: the controller of network policies runs in the same process.
+	Firewall bool `yaml:"firewall,omitempty" json:"firewall,omitempty"`
 	// SyncPeriod is the time between periodic repairs; 5m if left out, since a short one hides missed events.
 	SyncPeriod Duration `yaml:"syncPeriod,omitempty" json:"syncPeriod,omitempty"`
 }
@@ -200,8 +206,8 @@ const (
 	HoldPing  = "ping"
 )
 
-// Step is one thing that happens. It has exactly one of apply, delete, foreign, withdraw, disturb, subject and
-// expect.
+// Step is one thing that happens. It has exactly one of apply, delete, pods, endpoints, foreign, withdraw, disturb, subject,
+// expect and state.
 type Step struct {
 	// Name that reports show instead of a generated one.
 	Name string `yaml:"name,omitempty"`
@@ -210,6 +216,10 @@ type Step struct {
 	Apply string `yaml:"apply,omitempty"`
 	// Delete objects, written "kind/name" or "kind/namespace/name"; the namespace defaults to "default".
 	Delete Names `yaml:"delete,omitempty"`
+	// Pods become something else: unready, terminating, gone, or ready again.
+	Pods []PodChange `yaml:"pods,omitempty"`
+	// Endpoints of Services without a selector, as whoever owns them sets them.
+	Endpoints []Endpoints `yaml:"endpoints,omitempty"`
 	// Foreign: somebody else puts things into the node's kernel.
 	Foreign []Foreign `yaml:"foreign,omitempty"`
 	// Withdraw: the owner of foreign things takes them away again, by their names.
@@ -220,6 +230,8 @@ type Step struct {
 	Subject SubjectAction `yaml:"subject,omitempty"`
 	// Expect are checks, each awaited until it holds or its budget is spent.
 	Expect []Expect `yaml:"expect,omitempty"`
+	// State are checks of what is in the kernel, each awaited in the same way.
+	State []StateCheck `yaml:"state,omitempty"`
 
 	// Line is where the step begins in the file.
 	Line int `yaml:"-"`
@@ -303,6 +315,12 @@ type Expect struct {
 	From Names `yaml:"from"`
 	// Backends are the pods that may answer, and each of them must, given enough connections. Left out: any.
 	Backends Names `yaml:"backends,omitempty"`
+	// Sticky: all new connections of one place are answered by the same backend.
+	Sticky bool `yaml:"sticky,omitempty"`
+	// Source is whose address the server sees: "client" for that of the place that probes, "node" for one of the entry node's.
+	Source Source `yaml:"source,omitempty"`
+	// Status is the HTTP status of a healthcheck target; 200 if left out.
+	Status int `yaml:"status,omitempty"`
 
 	// Line is where the check begins in the file.
 	Line int `yaml:"-"`

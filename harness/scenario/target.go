@@ -16,33 +16,37 @@ type TargetKind string
 
 // The kinds of targets.
 const (
-	TargetClusterIP TargetKind = "clusterip" // a Service's cluster addresses
-	TargetLB        TargetKind = "lb"        // the addresses in a Service's LoadBalancer status
-	TargetExternal  TargetKind = "external"  // a Service's externalIPs
-	TargetNodePort  TargetKind = "nodeport"  // the entry node's address at the node port that the Service's port was given
-	TargetNode      TargetKind = "node"      // a node's addresses
-	TargetPod       TargetKind = "pod"       // a pod's addresses
-	TargetClient    TargetKind = "client"    // a client's addresses
-	TargetUnused    TargetKind = "unused"    // addresses of a range that nobody has: nodes, services, externals, loadbalancers
-	TargetAPIServer TargetKind = "apiserver" // HTTPS to the API server on its node's addresses
+	TargetClusterIP TargetKind = "clusterip"   // a Service's cluster addresses
+	TargetLB        TargetKind = "lb"          // the addresses in a Service's LoadBalancer status
+	TargetExternal  TargetKind = "external"    // a Service's externalIPs
+	TargetNodePort  TargetKind = "nodeport"    // the entry node's address at the node port that the Service's port was given
+	TargetHealth    TargetKind = "healthcheck" // HTTP to a Service's health-check node port, on the entry node's address
+	TargetNode      TargetKind = "node"        // a node's addresses
+	TargetPod       TargetKind = "pod"         // a pod's addresses
+	TargetClient    TargetKind = "client"      // a client's addresses
+	TargetUnused    TargetKind = "unused"      // addresses of a range that nobody has: nodes, services, externals, loadbalancers
+	TargetAPIServer TargetKind = "apiserver"   // HTTPS to the API server on its node's addresses
 )
 
 // TargetKinds are all kinds of targets.
 func TargetKinds() []TargetKind {
-	return []TargetKind{TargetClusterIP, TargetLB, TargetExternal, TargetNodePort, TargetNode, TargetPod, TargetClient, TargetUnused, TargetAPIServer}
+	return []TargetKind{TargetClusterIP, TargetLB, TargetExternal, TargetNodePort, TargetHealth, TargetNode, TargetPod, TargetClient, TargetUnused, TargetAPIServer}
 }
 
 // OfService tells whether targets of the kind name a Service, so that only a proxy makes them answer.
 func (k TargetKind) OfService() bool {
 	switch k {
-	case TargetClusterIP, TargetLB, TargetExternal, TargetNodePort:
+	case TargetClusterIP, TargetLB, TargetExternal, TargetNodePort, TargetHealth:
 		return true
 	}
 	return false
 }
 
 // takesPort tells whether a port can be written behind targets of the kind.
-func (k TargetKind) takesPort() bool { return k != TargetAPIServer }
+func (k TargetKind) takesPort() bool { return k != TargetAPIServer && k != TargetHealth }
+
+// onNode tells whether targets of the kind are on an address of the entry node.
+func (k TargetKind) onNode() bool { return k == TargetNodePort || k == TargetHealth }
 
 // AllAddresses is the index of a target that means every address of the place.
 const AllAddresses = -1
@@ -56,7 +60,7 @@ type Target struct {
 	Name string
 	// Index of the address in each family, or AllAddresses.
 	Index int
-	// Port is the Service's or the place's port; 0 if there is none: for ping, and for the API server, who has one port.
+	// Port is the Service's or the place's port; 0 if there is none: for ping, and for what has one port.
 	Port     uint16
 	Protocol world.Protocol
 }

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,6 +15,10 @@ func (s Step) Title() string {
 		return "apply " + s.objects()
 	case len(s.Delete) > 0:
 		return "delete " + strings.Join(s.Delete, ", ")
+	case len(s.Pods) > 0:
+		return titles(s.Pods)
+	case len(s.Endpoints) > 0:
+		return titles(s.Endpoints)
 	case len(s.Foreign) > 0:
 		var names []string
 		for _, f := range s.Foreign {
@@ -23,17 +28,24 @@ func (s Step) Title() string {
 	case len(s.Withdraw) > 0:
 		return "withdraw " + strings.Join(s.Withdraw, ", ")
 	case len(s.Disturb) > 0:
-		var what []string
-		for _, d := range s.Disturb {
-			what = append(what, d.String())
-		}
-		return "disturb " + strings.Join(what, ", ")
+		return "disturb " + titles(s.Disturb)
 	case s.Subject != "":
 		return fmt.Sprintf("%s the subject", s.Subject)
+	case len(s.State) > 0:
+		return "look for " + titles(s.State)
 	case len(s.Expect) == 1:
 		return "expect " + s.Expect[0].String()
 	}
 	return fmt.Sprintf("expect %d checks", len(s.Expect))
+}
+
+// titles joins what several things are called.
+func titles[T fmt.Stringer](things []T) string {
+	list := make([]string, len(things))
+	for i, t := range things {
+		list[i] = t.String()
+	}
+	return strings.Join(list, ", ")
 }
 
 // objects names what the manifest holds.
@@ -61,7 +73,38 @@ func (e Expect) String() string {
 	case e.Ping != "":
 		return fmt.Sprintf("%s to answer pings of %s", e.Ping, from)
 	}
-	return fmt.Sprintf("%s to answer %s", e.Reach, from)
+	title := fmt.Sprintf("%s to answer %s", e.Reach, from)
+	if e.Status != 0 {
+		title += fmt.Sprintf(" with status %d", e.Status)
+	}
+	if e.Sticky {
+		title += ", always the same backend"
+	}
+	if e.Source != "" {
+		title += fmt.Sprintf(", with the address of the %s", e.Source)
+	}
+	return title
+}
+
+// String is "pod web-1 becomes terminating".
+func (p PodChange) String() string {
+	var parts []string
+	if p.Becomes != "" {
+		parts = append(parts, "becomes "+string(p.Becomes))
+	}
+	if p.Labels != nil {
+		parts = append(parts, "gets other labels")
+	}
+	return "pod " + p.Name + " " + strings.Join(parts, " and ")
+}
+
+// String is "endpoints of web: pod(web-1):8080".
+func (e Endpoints) String() string {
+	all := slices.Concat(e.Ready, e.Unready, e.Terminating)
+	if len(all) == 0 {
+		all = Names{"none"}
+	}
+	return fmt.Sprintf("endpoints of %s: %s", e.Service, strings.Join(all, ", "))
 }
 
 // String is "ipvs clusterip(web):80".

@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -40,15 +39,10 @@ type Port struct{ world.Port }
 // MarshalText writes a port.
 func (p Port) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText reads a port on which a pod of a world can listen.
+// UnmarshalText reads a port.
 func (p *Port) UnmarshalText(text []byte) (err error) {
-	if p.Port, err = world.ParsePort(string(text)); err != nil {
-		return err
-	}
-	if p.Protocol == world.SCTP {
-		return errors.New("pods do not speak SCTP; want tcp or udp")
-	}
-	return nil
+	p.Port, err = world.ParsePort(string(text))
+	return err
 }
 
 // choice is a type with a fixed set of words.
@@ -68,6 +62,12 @@ func (StartMode) choices() ([]string, string) {
 func (SubjectAction) choices() ([]string, string) {
 	return wordsOf(SubjectStart, SubjectStop, SubjectKill, SubjectRestart), "subject action"
 }
+
+func (PodState) choices() ([]string, string) {
+	return wordsOf(PodReady, PodUnready, PodTerminating, PodGone), "pod state"
+}
+
+func (Source) choices() ([]string, string) { return wordsOf(SourceClient, SourceNode), "source" }
 
 // holdKinds are the words of Hold.Kind.
 func holdKinds() []string { return []string{HoldHTTPS, HoldTCP, HoldUDP, HoldPing} }

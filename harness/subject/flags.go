@@ -44,3 +44,11 @@ func yes(on bool) string {
 	}
 	return "false"
 }
+
+// asked is the name of a scenario's option if it is switched on.
+func asked(on bool, option string) string {
+	if on {
+		return option
+	}
+	return ""
+}

@@ -9,7 +9,8 @@ import (
 	"proxyproof/sim/world"
 )
 
-// kubeRouter is the profile of cloudnativelabs/kube-router with only its service proxy switched on.
+// kubeRouter is the profile of cloudnativelabs/kube-router with its service proxy switched on, and its firewall if a scenario
+// asks for it.
 type kubeRouter struct{ version string }
 
 // Inquiry: flags differ between releases.
@@ -20,24 +21,13 @@ func (k kubeRouter) Command(s Setting) (world.Command, error) {
 	if period == 0 {
 		period = defaultSyncPeriod
 	}
-	balancing := ""
-	if s.Options.LoadBalancer {
-		balancing = "loadBalancer"
-	}
-	masquerading := ""
-	if s.Options.MasqueradeAll {
-		masquerading = "masqueradeAll"
-	}
-	excluding := ""
-	if len(s.Options.ExcludedCIDRs) > 0 {
-		excluding = "excludedCIDRs"
-	}
+	balancing := asked(s.Options.LoadBalancer, "loadBalancer")
 	flags := []flag{
 		{name: "kubeconfig", value: s.Kubeconfig},
 		{name: "hostname-override", value: s.Node},
 		{name: "run-service-proxy", value: "true"},
 		{name: "run-router", value: "false"},
-		{name: "run-firewall", value: "false"},
+		{name: "run-firewall", value: yes(s.Options.Firewall), option: asked(s.Options.Firewall, "firewall")},
 		{name: "run-loadbalancer", value: yes(s.Options.LoadBalancer), option: balancing},
 		// A family whose flag is off is served all the same if the Node object has an address of it.
 		{name: "enable-ipv4", value: yes(slices.Contains(s.Families, world.IPv4))},
@@ -46,14 +36,20 @@ func (k kubeRouter) Command(s Setting) (world.Command, error) {
 		{name: "service-cluster-ip-range", value: prefixes(s.Families, s.Ranges.Services)},
 		{name: "service-external-ip-range", value: prefixes(s.Families, s.Ranges.Externals)},
 		{name: "loadbalancer-ip-range", value: prefixes(s.Families, s.Ranges.LoadBalancers), option: balancing},
-		{name: "masquerade-all", value: yes(s.Options.MasqueradeAll), option: masquerading},
+		{name: "masquerade-all", value: yes(s.Options.MasqueradeAll), option: asked(s.Options.MasqueradeAll, "masqueradeAll")},
+		{name: "nodeport-bindon-all-ip", value: yes(s.Options.NodePortsOnAllAddresses), option: asked(s.Options.NodePortsOnAllAddresses, "nodePortsOnAllAddresses")},
 		{name: "ipvs-sync-period", value: period.String(), option: "syncPeriod"},
 		{name: "health-port", value: "20244"},
 		{name: "metrics-port", value: "0"},
 		{name: "v", value: "1"},
 	}
-	if excluding != "" { // an empty list is no valid one
-		flags = append(flags, flag{name: "excluded-cidrs", value: excluded(s), option: excluding})
+	if len(s.Options.ExcludedCIDRs) > 0 { // an empty list is no valid one
+		flags = append(flags, flag{name: "excluded-cidrs", value: excluded(s), option: "excludedCIDRs"})
+	}
+	if graceful := time.Duration(s.Options.GracefulPeriod); graceful != 0 {
+		flags = append(flags,
+			flag{name: "ipvs-graceful-termination", value: "true", option: "gracefulPeriod"},
+			flag{name: "ipvs-graceful-period", value: graceful.String(), option: "gracefulPeriod"})
 	}
 	args, err := arguments(flags, s.Help)
 	if err != nil {

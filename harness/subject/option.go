@@ -9,13 +9,22 @@ import (
 )
 
 // optionNames are the options of scenarios, in the words of the format.
-var optionNames = []string{"excludedCIDRs", "loadBalancer", "masqueradeAll", "syncPeriod"}
+var optionNames = []string{"excludedCIDRs", "firewall", "gracefulPeriod", "loadBalancer", "masqueradeAll", "nodePortsOnAllAddresses", "syncPeriod"}
 
 // optionValues are those options that a scenario asks for.
 func optionValues(s Setting) map[string]string {
 	values, o := map[string]string{}, s.Options
 	if len(o.ExcludedCIDRs) > 0 {
 		values["excludedCIDRs"] = excluded(s)
+	}
+	if o.Firewall {
+		values["firewall"] = "true"
+	}
+	if o.GracefulPeriod != 0 {
+		values["gracefulPeriod"] = time.Duration(o.GracefulPeriod).String()
+	}
+	if o.NodePortsOnAllAddresses {
+		values["nodePortsOnAllAddresses"] = "true"
 	}
 	if o.LoadBalancer {
 		values["loadBalancer"] = "true"

@@ -18,6 +18,9 @@ const defaultSyncPeriod = 5 * time.Minute
 func (reference) Inquiry() []string { return nil }
 
 func (reference) Command(s Setting) (world.Command, error) {
+	if s.Options.Firewall {
+		return world.Command{}, &Lacks{Option: "firewall"}
+	}
 	period := time.Duration(s.Options.SyncPeriod)
 	if period == 0 {
 		period = defaultSyncPeriod
@@ -31,6 +34,12 @@ func (reference) Command(s Setting) (world.Command, error) {
 		fmt.Sprintf("--masquerade-all=%t", s.Options.MasqueradeAll),
 		"--sync-period="+period.String(),
 	)
+	if s.Options.NodePortsOnAllAddresses {
+		args = append(args, "--node-ports-on-all-addresses=true")
+	}
+	if graceful := time.Duration(s.Options.GracefulPeriod); graceful != 0 {
+		args = append(args, "--graceful-period="+graceful.String())
+	}
 	// excludedCIDRs: it leaves alone what it did not make, wherever that is.
 	return world.Command{Path: s.Binary, Args: args}, nil
 }

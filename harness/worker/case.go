@@ -54,9 +54,12 @@ func (w *Worker) runCase(ctx context.Context, job wire.Job) wire.Done {
 // verdictOf reads the end of a case.
 func verdictOf(err error, record *record) event.Verdict {
 	var lacks *subject.Lacks
+	var lacking *lacking
 	switch {
 	case errors.As(err, &lacks):
 		return event.Verdict{Kind: event.Skip, Reason: lacks.Error()}
+	case errors.As(err, &lacking):
+		return event.Verdict{Kind: event.Skip, Reason: lacking.Error()}
 	case err != nil:
 		return event.Verdict{Kind: event.Infra, Reason: err.Error()}
 	case record.failed():
@@ -105,6 +108,9 @@ func (c *caseRun) scale(d time.Duration) time.Duration { return time.Duration(fl
 
 // play is the story of a case: the world, the API, the subject, the steps.
 func (c *caseRun) play(ctx context.Context) error {
+	if err := preflight(c.job.Scenario); err != nil {
+		return err
+	}
 	c.record.enter(0, event.Phase{Name: "world"})
 	var err error
 	if c.cluster, err = newCluster(ctx, c.job, c.record); err != nil {
@@ -118,7 +124,7 @@ func (c *caseRun) play(ctx context.Context) error {
 		if gone, err := c.startSubjects(ctx); err != nil || gone {
 			return err
 		}
-		if gone, err := c.judgeStep(ctx, nil); err != nil || gone {
+		if gone, err := c.judgeStep(ctx, scenario.Step{}); err != nil || gone {
 			return err
 		}
 	}
@@ -142,6 +148,10 @@ func (c *caseRun) take(ctx context.Context, step scenario.Step) (gone bool, err 
 		err = c.apply(ctx, step.Apply)
 	case len(step.Delete) > 0:
 		err = c.delete(ctx, step.Delete)
+	case len(step.Pods) > 0:
+		err = c.changePods(ctx, step.Pods)
+	case len(step.Endpoints) > 0:
+		err = c.setEndpoints(ctx, step.Endpoints)
 	case len(step.Foreign) > 0:
 		err = c.inject(ctx, step.Foreign)
 	case len(step.Withdraw) > 0:
@@ -154,15 +164,15 @@ func (c *caseRun) take(ctx context.Context, step scenario.Step) (gone bool, err 
 	if err != nil || gone {
 		return gone, err
 	}
-	return c.judgeStep(ctx, step.Expect)
+	return c.judgeStep(ctx, step)
 }
 
 // judgeStep waits until everything that must hold does, or records what does not. gone tells that what would follow says nothing
 // about the subject.
-func (c *caseRun) judgeStep(ctx context.Context, expect []scenario.Expect) (gone bool, err error) {
+func (c *caseRun) judgeStep(ctx context.Context, step scenario.Step) (gone bool, err error) {
 	start := time.Now()
 	result, err := await(ctx, c.settler, c.patience, func(ctx context.Context) ([]finding.Finding, error) {
-		return c.judge(ctx, expect)
+		return c.judge(ctx, step)
 	}, c.record.fresh)
 	if err != nil {
 		return false, err

@@ -35,6 +35,8 @@ type cluster struct {
 	api     *apiserver.Server
 	control *apiserver.Control
 	apiNode world.Node
+	// pods are as the scenario has left them, by name.
+	pods    map[string]scenario.Life
 	serving sync.WaitGroup
 }
 
@@ -44,7 +46,7 @@ func newCluster(ctx context.Context, job wire.Job, r *record) (*cluster, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{world: w}
+	c := &cluster{world: w, pods: map[string]scenario.Life{}}
 	r.enter(0, event.Phase{Name: "api"})
 	if err := c.startAPI(ctx, job, r); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the API server: %w", err), c.close())
@@ -138,8 +140,7 @@ func (c *cluster) populate(ctx context.Context, job wire.Job) error {
 		}
 	}
 	for _, p := range job.Scenario.World.Pods {
-		place, _ := c.world.Place(p.Name)
-		if err := c.control.Put(ctx, podObject(p, place, job.Family)); err != nil {
+		if err := c.putPod(ctx, scenario.LifeOf(p), job.Family); err != nil {
 			return err
 		}
 	}
@@ -162,8 +163,15 @@ func nodeObject(n world.Node, set scenario.FamilySet) *corev1.Node {
 	return node
 }
 
-// podObject is a running pod.
-func podObject(p scenario.Pod, place world.Place, set scenario.FamilySet) *corev1.Pod {
+// putPod makes the object of a pod be as it lives.
+func (c *cluster) putPod(ctx context.Context, l scenario.Life, set scenario.FamilySet) error {
+	c.pods[l.Name] = l
+	place, _ := c.world.Place(l.Name)
+	return c.control.Put(ctx, podObject(l, place, set))
+}
+
+// podObject is a pod that runs, and perhaps is going.
+func podObject(p scenario.Life, place world.Place, set scenario.FamilySet) *corev1.Pod {
 	ready := corev1.ConditionTrue
 	if p.Unready {
 		ready = corev1.ConditionFalse
@@ -182,6 +190,10 @@ func podObject(p scenario.Pod, place world.Place, set scenario.FamilySet) *corev
 			Phase:      corev1.PodRunning,
 			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}},
 		},
+	}
+	if p.Terminating {
+		now, grace := metav1.Now().Rfc3339Copy(), int64(corev1.DefaultTerminationGracePeriodSeconds)
+		pod.DeletionTimestamp, pod.DeletionGracePeriodSeconds = &now, &grace
 	}
 	for _, f := range set.Families() {
 		for _, a := range place.Addrs(f) {

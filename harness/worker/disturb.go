@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"proxyproof/harness/event"
 	"proxyproof/harness/scenario"
@@ -66,11 +65,7 @@ func (c *caseRun) disturbance(ctx context.Context, node world.Node, d scenario.D
 }
 
 func removeMember(ctx context.Context, node world.Node, set string, t target) error {
-	member := t.address.String()
-	if set == "svip-prt" {
-		member = fmt.Sprintf("%s,%s:%d", t.address, strings.ToLower(string(t.protocol)), t.port)
-	}
-	_, err := node.Run(ctx, "ipset", "del", setName("kube-router-"+set, t.family()), member)
+	_, err := node.Run(ctx, "ipset", "del", familySet(set, t.family()), memberOf(t, set == "svip-prt"))
 	return err
 }
 

@@ -19,7 +19,7 @@ import (
 
 // judge looks at everything once: the invariants on every node with a proxy, the API server's reachability, and what the
 // scenario expects.
-func (c *caseRun) judge(ctx context.Context, expect []scenario.Expect) ([]finding.Finding, error) {
+func (c *caseRun) judge(ctx context.Context, step scenario.Step) ([]finding.Finding, error) {
 	views, err := c.views(ctx)
 	if err != nil {
 		return nil, err
@@ -28,7 +28,12 @@ func (c *caseRun) judge(ctx context.Context, expect []scenario.Expect) ([]findin
 	for _, v := range views {
 		findings = append(findings, c.judgeView(v)...)
 	}
-	probed, err := c.probeAll(ctx, expect)
+	states, err := c.judgeStates(step.State, views)
+	if err != nil {
+		return nil, err
+	}
+	findings = append(findings, states...)
+	probed, err := c.probeAll(ctx, step.Expect)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"slices"
 	"sort"
@@ -26,6 +27,9 @@ const (
 	reachFailed         finding.ID = "reach-failed"
 	wrongBackend        finding.ID = "wrong-backend"
 	backendUnused       finding.ID = "backend-unused"
+	affinityBroken      finding.ID = "affinity-broken"
+	wrongSource         finding.ID = "wrong-source"
+	healthCheckWrong    finding.ID = "health-check-wrong"
 	notRefused          finding.ID = "not-refused"
 	pingLost            finding.ID = "ping-lost"
 	holdLost            finding.ID = "hold-lost"
@@ -148,8 +152,10 @@ func (c *caseRun) expectJob(e scenario.Expect, from world.Place, t target) job {
 		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectRefused(ctx, from, t) }
 	case t.https:
 		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectHTTPS(ctx, from, t) }
+	case t.health:
+		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectStatus(ctx, from, t, e.Status) }
 	default:
-		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectReach(ctx, from, t, e.Backends) }
+		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectReach(ctx, from, t, e) }
 	}
 }
 
@@ -193,8 +199,12 @@ func (c *caseRun) once(ctx context.Context, from world.Place, t target) probe.Re
 	switch {
 	case t.https:
 		return probe.HTTPS(ctx, aim, c.readyz(t.address))
+	case t.health:
+		return probe.HTTP(ctx, aim, probe.Request{Path: "/healthz", Status: t.status})
 	case t.protocol == world.UDP:
 		return probe.UDP(ctx, aim)
+	case t.protocol == world.SCTP:
+		return probe.SCTP(ctx, aim)
 	}
 	return probe.TCP(ctx, aim)
 }
@@ -203,10 +213,18 @@ func (c *caseRun) once(ctx context.Context, from world.Place, t target) probe.Re
 // traffic in between needs more than one.
 const triesPerBackend = 4
 
-// expectReach connects until every expected backend has answered. With none named, one answer is enough.
-func (c *caseRun) expectReach(ctx context.Context, from world.Place, t target, backends []string) ([]finding.Finding, error) {
-	seen := map[string]int{}
-	for try := 0; try < max(1, triesPerBackend*len(backends)); try++ {
+// stickyTries is how many connections of one place have to go to the same backend. Schedulers alternate sooner.
+const stickyTries = 6
+
+// expectReach connects until every expected backend has answered. With none named, one answer is enough; with affinity, one backend
+// has to answer always.
+func (c *caseRun) expectReach(ctx context.Context, from world.Place, t target, e scenario.Expect) ([]finding.Finding, error) {
+	backends, seen := e.Backends, map[string]int{}
+	tries, enough := max(1, triesPerBackend*len(backends)), len(backends)
+	if e.Sticky {
+		tries, enough = stickyTries, stickyTries // more than there can be
+	}
+	for range tries {
 		result := c.once(ctx, from, t)
 		if ok, err := c.recordProbe(ctx, t.written, result, answered(result)); err != nil {
 			return nil, err
@@ -217,11 +235,50 @@ func (c *caseRun) expectReach(ctx context.Context, from world.Place, t target, b
 		if len(backends) > 0 && !slices.Contains(backends, result.Server) {
 			return c.fault(wrongBackend, from, t, fmt.Sprintf("%s is answered by %s; expected only %s", t, result.Server, strings.Join(backends, ", "))), nil
 		}
-		if len(seen) >= len(backends) {
+		if wrong := c.judgeSource(from, t, e.Source, result); wrong != nil {
+			return wrong, nil
+		}
+		if e.Sticky && len(seen) > 1 {
+			return c.fault(affinityBroken, from, t, fmt.Sprintf("%s should always be answered by the same backend for %s, but was by %s", t, from.Name(), counts(seen))), nil
+		}
+		if len(seen) >= enough {
 			return nil, nil
 		}
 	}
+	if e.Sticky {
+		return nil, nil
+	}
 	return c.fault(backendUnused, from, t, fmt.Sprintf("%s was answered by %s only; expected each of %s", t, counts(seen), strings.Join(backends, ", "))), nil
+}
+
+// judgeSource compares whom the server saw with whom it should have seen.
+func (c *caseRun) judgeSource(from world.Place, t target, want scenario.Source, result probe.Result) []finding.Finding {
+	if want == "" {
+		return nil
+	}
+	right := []netip.Addr{result.Local.Addr()}
+	if want == scenario.SourceNode {
+		entry, _ := c.world.Place(firstNonEmpty(t.entry(from), from.NodeName()))
+		right = entry.Addrs(t.family())
+	}
+	saw, err := netip.ParseAddrPort(result.Saw)
+	if err == nil && slices.Contains(right, saw.Addr().Unmap()) {
+		return nil
+	}
+	return c.fault(wrongSource, from, t, fmt.Sprintf("%s shows the connection of %s to %s as from %s; expected the address of the %s, %s",
+		t, from.Name(), result.Server, result.Saw, want, right[0]))
+}
+
+// expectStatus asks a health-check node port.
+func (c *caseRun) expectStatus(ctx context.Context, from world.Place, t target, status int) ([]finding.Finding, error) {
+	if t.status = status; status == 0 {
+		t.status = http.StatusOK
+	}
+	result := c.once(ctx, from, t)
+	if ok, err := c.recordProbe(ctx, t.written, result, answered(result)); ok || err != nil {
+		return nil, err
+	}
+	return c.fault(healthCheckWrong, from, t, fmt.Sprintf("%s should tell %s status %d, but: %s", t, from.Name(), t.status, result)), nil
 }
 
 // counts prints who answered how often.

@@ -3,7 +3,6 @@ package worker
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,11 +25,21 @@ type target struct {
 	protocol  world.Protocol
 	https     bool
 	apiserver bool   // the API server on its node's own address
+	health    bool   // a health-check node port
+	status    int    // that it is to answer with
 	node      string // the node whose address it is, or ""
 	via       string // the node through which clients enter unless the scenario says otherwise
 }
 
 func (t target) family() world.Family { return world.FamilyOf(t.address) }
+
+// entry is the node at which traffic from a place enters the cluster: clients choose one, and so does who names a node's address.
+func (t target) entry(from world.Place) string {
+	if from.Kind() == world.KindClient || t.node != "" {
+		return t.via
+	}
+	return from.NodeName()
+}
 
 // String is "lb(example):1337 [203.0.113.1]:1337".
 func (t target) String() string {
@@ -116,6 +125,7 @@ func (c *caseRun) serviceAddresses(parsed scenario.Target, base *target) ([]neti
 		return nil, err
 	}
 	base.https = service.Namespace == "default" && service.Name == "kubernetes"
+	base.health = parsed.Kind == scenario.TargetHealth
 	var texts []string
 	switch parsed.Kind {
 	case scenario.TargetClusterIP:
@@ -126,7 +136,7 @@ func (c *caseRun) serviceAddresses(parsed scenario.Target, base *target) ([]neti
 		for _, ingress := range service.Status.LoadBalancer.Ingress {
 			texts = append(texts, ingress.IP)
 		}
-	case scenario.TargetNodePort:
+	case scenario.TargetNodePort, scenario.TargetHealth:
 		return c.nodePortAddresses(service, base)
 	default:
 		return nil, fmt.Errorf("target %s: unknown kind %q", base.written, parsed.Kind)
@@ -140,31 +150,43 @@ func (c *caseRun) serviceAddresses(parsed scenario.Target, base *target) ([]neti
 	return addresses, nil
 }
 
-// nodePortAddresses are the entry node's primary addresses of the Service's families.
+// nodePortAddresses are the entry node's addresses of the Service's families: the first of each, or all where the proxy is to serve
+// all.
 func (c *caseRun) nodePortAddresses(service *corev1.Service, base *target) ([]netip.Addr, error) {
 	node, ok := c.world.Node(base.via)
 	if !ok {
 		return nil, fmt.Errorf("target %s: no node is called %s", base.written, base.via)
 	}
 	base.node = node.Name()
-	i := slices.IndexFunc(service.Spec.Ports, func(p corev1.ServicePort) bool {
-		return uint16(p.Port) == base.port && strings.EqualFold(string(p.Protocol), string(base.protocol))
-	})
-	if i < 0 || service.Spec.Ports[i].NodePort == 0 {
+	if base.port = nodePort(service, *base); base.port == 0 {
 		return nil, nil
 	}
-	base.port = uint16(service.Spec.Ports[i].NodePort)
 	var addresses []netip.Addr
 	for _, f := range service.Spec.IPFamilies {
 		family := world.IPv4
 		if f == corev1.IPv6Protocol {
 			family = world.IPv6
 		}
-		if own := node.Addrs(family); len(own) > 0 {
-			addresses = append(addresses, own[0])
+		own := node.Addrs(family)
+		if !c.job.Scenario.Subject.Options.NodePortsOnAllAddresses || base.health {
+			own = own[:min(1, len(own))]
 		}
+		addresses = append(addresses, own...)
 	}
 	return addresses, nil
+}
+
+// nodePort is the number on nodes behind a target; 0 if there is none.
+func nodePort(service *corev1.Service, t target) uint16 {
+	if t.health {
+		return uint16(service.Spec.HealthCheckNodePort)
+	}
+	for _, p := range service.Spec.Ports {
+		if uint16(p.Port) == t.port && strings.EqualFold(string(p.Protocol), string(t.protocol)) {
+			return uint16(p.NodePort)
+		}
+	}
+	return 0
 }
 
 // addressOf reads an address back from a finding's object; the zero Addr if it is none.

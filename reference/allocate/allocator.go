@@ -31,6 +31,7 @@ const (
 type Allocator struct {
 	Client    kubernetes.Interface
 	Services  func() ([]*corev1.Service, error)
+	Choose    Choice
 	Ranges    []netip.Prefix
 	Namespace string // of the Lease
 	Identity  string
@@ -116,7 +117,7 @@ func (a *Allocator) allocate(ctx context.Context) bool {
 		a.Log.Error("list Services", "error", err)
 		return false
 	}
-	changes, err := Choose(a.newest(services), a.Ranges)
+	changes, err := a.Choose(a.newest(services), a.Ranges)
 	if err != nil {
 		a.Log.Warn("load-balancer addresses", "reason", err)
 	}

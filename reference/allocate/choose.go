@@ -17,6 +17,9 @@ type Change struct {
 	Ingress []corev1.LoadBalancerIngress
 }
 
+// Choice is a way to decide which Services get another status. It changes none of them.
+type Choice func(services []*corev1.Service, ranges []netip.Prefix) ([]Change, error)
+
 // Choose decides which Services get another status. It is pure: addresses that are in use stay, each new Service gets the
 // address that it asks for, or the first free one of each of its families, the oldest Service first; one that is no longer of the type
 // loses its addresses. A Service for which there is none stays pending, and the error says so.

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 )
 
@@ -130,5 +131,23 @@ func TestChooseGivesNoAddressTwice(t *testing.T) {
 				owner[i.IP] = c.Service.Name
 			}
 		}
+	}
+}
+
+// TestNewest: what was written and not heard of yet counts as known.
+func TestNewest(t *testing.T) {
+	at := func(version string, change ...func(*corev1.Service)) *corev1.Service {
+		s := balanced("a", 1, change...)
+		s.UID, s.ResourceVersion = "a", version
+		return s
+	}
+	after := at("2", has("203.0.113.1"))
+	a := &Allocator{written: map[types.UID]written{"a": {"1", after}}}
+	if got := a.newest([]*corev1.Service{at("1")}); got[0] != after {
+		t.Error("the allocator has forgotten what it wrote")
+	}
+	heard := at("3")
+	if got := a.newest([]*corev1.Service{heard}); got[0] != heard || len(a.written) > 0 {
+		t.Error("the allocator holds on to what it wrote")
 	}
 }

@@ -54,6 +54,7 @@ type scope struct {
 	services []plan.Service
 	vips     []netip.Addr
 	ips      []netip.Addr // addresses that services have or had
+	hairpins []plan.Hairpin
 }
 
 // Apply makes the fewest writes that lead to the planned state. After an error the rest is still tried; the kernel is then to be
@@ -89,7 +90,9 @@ func scopeOf(c plan.Change) scope {
 	for key := range c.Services {
 		ips[key.Address] = true
 	}
-	return scope{sorted(c.Services, plan.Service.Compare), sorted(c.VIPs, netip.Addr.Compare), sorted(ips, netip.Addr.Compare)}
+	return scope{
+		sorted(c.Services, plan.Service.Compare), sorted(c.VIPs, netip.Addr.Compare), sorted(ips, netip.Addr.Compare), sorted(c.Hairpins, plan.Hairpin.Compare),
+	}
 }
 
 // everything is what is planned and what is there.
@@ -103,8 +106,11 @@ func (a *Applier) everything(s plan.State) scope {
 	}
 	for set, members := range a.actual.Members {
 		for m := range members {
-			if set.Set == ServicePorts {
+			switch set.Set {
+			case ServicePorts:
 				all.Services[plan.Service(m)] = true
+			case Hairpins:
+				all.Hairpins[plan.Hairpin{Dest: plan.Dest{Address: m.Address, Port: m.Port}, Protocol: m.Protocol}] = true
 			}
 		}
 	}
@@ -120,11 +126,26 @@ func (a *Applier) everything(s plan.State) scope {
 }
 
 func (a *Applier) bring(s plan.State, of scope) error {
-	errs := []error{a.removeVIPs(s, of.vips), a.services(s, of.services), a.publish(s, of.services)}
+	hairpins, leaving := a.hairpins(s, of.hairpins)
+	errs := []error{hairpins.each(a.addMembers), a.removeVIPs(s, of.vips), a.services(s, of.services), a.publish(s, of.services)}
 	for _, f := range s.Families {
 		errs = append(errs, a.firewall(f, s.MasqueradeAll))
 	}
-	return errors.Join(append(errs, a.addVIPs(s, of.vips), a.unpublish(s, of), a.removeServices(s, of.services))...)
+	return errors.Join(append(errs, a.addVIPs(s, of.vips), a.unpublish(s, of), a.removeServices(s, of.services), leaving.each(a.deleteMembers))...)
+}
+
+// hairpins are those that come, before a connection can be led to them, and those that go.
+func (a *Applier) hairpins(s plan.State, of []plan.Hairpin) (coming, leaving bySet) {
+	coming, leaving = bySet{}, bySet{}
+	for _, h := range of {
+		m := Member{h.Address, h.Port, h.Protocol}
+		if s.Hairpins[h] {
+			coming.put(Hairpins, m)
+		} else {
+			leaving.put(Hairpins, m)
+		}
+	}
+	return coming, leaving
 }
 
 func locals(s plan.State, f plan.Family) []Member {

@@ -52,6 +52,24 @@ func chain(f plan.Family) []string {
 // masquerade gives connections through IPVS the node's address as their source.
 const masquerade = `-m comment --comment "connections through IPVS" -m ipvs --ipvs --vdir ORIGINAL --vmethod MASQ -j MASQUERADE`
 
+// hairpinChain does the same for an endpoint that was led back to itself: it takes no packet from the outside that has its own address
+// as the source. There is one rule for all of them, so that rules do not change with endpoints.
+const hairpinChain = "KUBE-ROUTER-HAIRPIN"
+
+const hairpinJump = `-m comment --comment "endpoints that reach themselves" -m ipvs --ipvs --vdir ORIGINAL --vmethod MASQ -j ` + hairpinChain
+
+func hairpin(f plan.Family) string {
+	return fmt.Sprintf("-m set --match-set %s src,dst,dst -j MASQUERADE", Hairpins.Name(f))
+}
+
+// postrouting are the rules of POSTROUTING that are the proxy's.
+func postrouting(masqueradeAll bool) []string {
+	if masqueradeAll {
+		return []string{hairpinJump, masquerade}
+	}
+	return []string{hairpinJump}
+}
+
 func tool(f plan.Family, suffix string) string {
 	if f == plan.IPv6 {
 		return "ip6tables" + suffix
@@ -59,19 +77,23 @@ func tool(f plan.Family, suffix string) string {
 	return "iptables" + suffix
 }
 
-// saved are the rules of a table, without counters.
-func saved(f plan.Family, table string) ([]string, error) {
+// saved are the rules of each table, without counters.
+func saved(f plan.Family) (map[string][]string, error) {
 	var words bytes.Buffer
-	cmd := exec.Command(tool(f, "-save"), "-t", table)
+	cmd := exec.Command(tool(f, "-save"))
 	cmd.Stderr = &words
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s -t %s: %w: %s", cmd.Args[0], table, err, strings.TrimSpace(words.String()))
+		return nil, fmt.Errorf("%s: %w: %s", cmd.Args[0], err, strings.TrimSpace(words.String()))
 	}
-	var rules []string
+	rules, table := map[string][]string{}, ""
 	for line := range strings.Lines(string(out)) {
+		line = strings.TrimSpace(line)
+		if name, is := strings.CutPrefix(line, "*"); is {
+			table = name
+		}
 		if strings.HasPrefix(line, "-A ") {
-			rules = append(rules, strings.TrimSpace(line))
+			rules[table] = append(rules[table], line)
 		}
 	}
 	return rules, nil
@@ -90,28 +112,22 @@ func ofChain(rules []string, name string) []string {
 
 // firewallRight tells whether the rules of a family are exactly what Firewall would write.
 func firewallRight(f plan.Family, masqueradeAll bool) (bool, error) {
-	filter, err := saved(f, "filter")
+	rules, err := saved(f)
 	if err != nil {
 		return false, err
 	}
-	input := ofChain(filter, "INPUT")
-	if len(input) == 0 || input[0] != jump(f) || !slices.Equal(ofChain(filter, servicesChain), chain(f)) {
+	input := ofChain(rules["filter"], "INPUT")
+	if len(input) == 0 || input[0] != jump(f) || !slices.Equal(ofChain(rules["filter"], servicesChain), chain(f)) {
 		return false, nil
 	}
-	if !masqueradeAll {
-		return true, nil
-	}
-	nat, err := saved(f, "nat")
-	if err != nil {
-		return false, err
-	}
-	return slices.Contains(ofChain(nat, "POSTROUTING"), masquerade), nil
+	missing := func(rule string) bool { return !slices.Contains(ofChain(rules["nat"], "POSTROUTING"), rule) }
+	return slices.Equal(ofChain(rules["nat"], hairpinChain), []string{hairpin(f)}) && !slices.ContainsFunc(postrouting(masqueradeAll), missing), nil
 }
 
-// Firewall writes the rules of a family in one batch: the chain is filled before the jump leads to it, and no other rule is
+// Firewall writes the rules of a family in one batch: a chain is filled before the jump leads to it, and no other rule is
 // touched.
 func (k *Kernel) Firewall(f plan.Family, masqueradeAll bool) error {
-	filter, err := saved(f, "filter")
+	rules, err := saved(f)
 	if err != nil {
 		return err
 	}
@@ -120,21 +136,18 @@ func (k *Kernel) Firewall(f plan.Family, masqueradeAll bool) error {
 	for _, rule := range chain(f) {
 		fmt.Fprintf(&batch, "-A %s %s\n", servicesChain, rule)
 	}
-	for _, rule := range ofChain(filter, "INPUT") {
+	for _, rule := range ofChain(rules["filter"], "INPUT") {
 		if rule == jump(f) {
 			fmt.Fprintf(&batch, "-D INPUT %s\n", rule)
 		}
 	}
-	fmt.Fprintf(&batch, "-I INPUT 1 %s\nCOMMIT\n", jump(f))
-	if masqueradeAll {
-		nat, err := saved(f, "nat")
-		if err != nil {
-			return err
-		}
-		if !slices.Contains(ofChain(nat, "POSTROUTING"), masquerade) {
-			fmt.Fprintf(&batch, "*nat\n-A POSTROUTING %s\nCOMMIT\n", masquerade)
+	fmt.Fprintf(&batch, "-I INPUT 1 %s\nCOMMIT\n*nat\n:%s - [0:0]\n-A %s %s\n", jump(f), hairpinChain, hairpinChain, hairpin(f))
+	for _, rule := range postrouting(masqueradeAll) {
+		if !slices.Contains(ofChain(rules["nat"], "POSTROUTING"), rule) {
+			fmt.Fprintf(&batch, "-A POSTROUTING %s\n", rule)
 		}
 	}
+	batch.WriteString("COMMIT\n")
 	return restore(f, batch.String())
 }
 

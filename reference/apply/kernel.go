@@ -146,8 +146,11 @@ func (k *Kernel) createSet(s Set, f plan.Family) error {
 
 // kind is the ipset type.
 func (s Set) kind() string {
-	if s.hasPorts() {
+	switch {
+	case s.hasPorts():
 		return "hash:ip,port"
+	case s.isPairs():
+		return "hash:ip,port,ip"
 	}
 	return "hash:ip"
 }

@@ -17,26 +17,26 @@ const membersPerMessage = 500
 
 // AddMembers adds to a set; a member that is there already is no error.
 func (k *Kernel) AddMembers(s Set, f plan.Family, members []Member) error {
-	return k.changeMembers(nl.IPSET_CMD_ADD, s.Name(f), members)
+	return k.changeMembers(nl.IPSET_CMD_ADD, s, f, members)
 }
 
 // DeleteMembers deletes from a set; a member that is not there is no error.
 func (k *Kernel) DeleteMembers(s Set, f plan.Family, members []Member) error {
-	return k.changeMembers(nl.IPSET_CMD_DEL, s.Name(f), members)
+	return k.changeMembers(nl.IPSET_CMD_DEL, s, f, members)
 }
 
 // changeMembers sends many members in one message, as ipset restore does.
-func (k *Kernel) changeMembers(command int, set string, members []Member) error {
+func (k *Kernel) changeMembers(command int, s Set, f plan.Family, members []Member) error {
 	for chunk := range slices.Chunk(members, membersPerMessage) {
 		request := nl.NewNetlinkRequest(command|unix.NFNL_SUBSYS_IPSET<<8, nl.GetIpsetFlags(command))
 		request.Sockets = k.members
 		request.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_NETLINK, Version: nl.NFNETLINK_V0})
 		request.AddData(nl.NewRtAttr(nl.IPSET_ATTR_PROTOCOL, nl.Uint8Attr(nl.IPSET_PROTOCOL)))
-		request.AddData(nl.NewRtAttr(nl.IPSET_ATTR_SETNAME, nl.ZeroTerminated(set)))
+		request.AddData(nl.NewRtAttr(nl.IPSET_ATTR_SETNAME, nl.ZeroTerminated(s.Name(f))))
 		request.AddData(nl.NewRtAttr(nl.IPSET_ATTR_LINENO, nl.Uint32Attr(0))) // the kernel wants a place to put the number of what failed
 		all := nl.NewRtAttr(nl.IPSET_ATTR_ADT|unix.NLA_F_NESTED, nil)
 		for _, m := range chunk {
-			all.AddChild(memberData(m))
+			all.AddChild(memberData(s, m))
 		}
 		request.AddData(all)
 		k.writes.Add(1)
@@ -47,7 +47,7 @@ func (k *Kernel) changeMembers(command int, set string, members []Member) error 
 	return nil
 }
 
-func memberData(m Member) *nl.RtAttr {
+func memberData(s Set, m Member) *nl.RtAttr {
 	kind := nl.IPSET_ATTR_IPADDR_IPV4
 	if m.Address.Is6() {
 		kind = nl.IPSET_ATTR_IPADDR_IPV6
@@ -57,6 +57,9 @@ func memberData(m Member) *nl.RtAttr {
 	if m.Port != 0 {
 		data.AddRtAttr(nl.IPSET_ATTR_PROTO, nl.Uint8Attr(uint8(m.Protocol)))
 		data.AddRtAttr(nl.IPSET_ATTR_PORT|unix.NLA_F_NET_BYTEORDER, binary.BigEndian.AppendUint16(nil, m.Port))
+	}
+	if s.isPairs() {
+		data.AddRtAttr(nl.IPSET_ATTR_IP2|unix.NLA_F_NESTED, nil).AddRtAttr(kind|unix.NLA_F_NET_BYTEORDER, m.Address.AsSlice())
 	}
 	return data
 }

@@ -17,11 +17,13 @@ const (
 	ServiceIPs Set = "kube-router-svip"
 	// ServicePorts has members of address, protocol and port.
 	ServicePorts Set = "kube-router-svip-prt"
+	// Hairpins has members of address, protocol, port and the same address again: the endpoints of this node.
+	Hairpins Set = "kube-router-hairpin"
 )
 
 // Published are the sets that rules refer to, in the order in which they must be filled: an address is protected before it is
 // guarded.
-var Published = []Set{LocalIPs, ServiceIPs, ServicePorts}
+var Published = []Set{LocalIPs, Hairpins, ServiceIPs, ServicePorts}
 
 // Name is the kernel's name of the set of a family.
 func (s Set) Name(f plan.Family) string {
@@ -33,6 +35,9 @@ func (s Set) Name(f plan.Family) string {
 
 // hasPorts tells whether members are of address, protocol and port.
 func (s Set) hasPorts() bool { return s == ServicePorts || s == Intents || s == Made }
+
+// isPairs tells whether members are of a source and a destination, which are the same.
+func (s Set) isPairs() bool { return s == Hairpins }
 
 // Member of a set. Port and Protocol are zero in sets of addresses.
 type Member struct {

@@ -27,6 +27,9 @@ func Zoo() []Defect {
 	return []Defect{
 		localIPsIPv4Only, svipFromEveryIPVSService, staleCleanupDeletesForeignIPVS, foreignSetClobberedByRestore,
 		firewallRejectsNeighbourDiscovery, rejectBeforeServiceAccept, duplicateRulesEachSync, vipRouteWithoutSource,
+		externalPolicyStarvesClusterIP, affinityIgnored, affinityTimeoutIgnored, updateIgnored, serviceProxyNameIgnored, nodePortOfOneFamily, modeProxyBound,
+		externalAddressOfOthersServed, terminatingDropped, servingBesideReady, onlyFirstSlice, stalePortOfEndpoint, hairpinMissing, hairpinMask32,
+		staleVIP, staleVIPRoute, localIPsNeverStored, addressGivenTwice, requestIgnored,
 	}
 }
 

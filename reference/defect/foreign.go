@@ -11,6 +11,7 @@ import (
 	"proxyproof/reference/apply"
 	"proxyproof/reference/dump"
 	"proxyproof/reference/plan"
+	"proxyproof/reference/proxy"
 )
 
 // svipFromEveryIPVSService is the second half of the founding bug: until v2.1.3 kube-router took every virtual service in the
@@ -21,7 +22,7 @@ var svipFromEveryIPVSService = Defect{
 	Summary:  "the address of every virtual service is published, whoever made it",
 	Findings: []string{"svip-has-foreign", "svip-prt-has-foreign"},
 	When:     "wherever somebody else has a virtual service at an address while a Service is published",
-	Wrap:     func(w apply.Writer) apply.Writer { return everyServicePublished{w} },
+	Wrap:     proxy.Middleware{Writer: func(w apply.Writer) apply.Writer { return everyServicePublished{w} }},
 }
 
 type everyServicePublished struct{ apply.Writer }
@@ -71,7 +72,7 @@ var staleCleanupDeletesForeignIPVS = Defect{
 	Summary:  "virtual services that are not its own are deleted as stale",
 	Findings: []string{"foreign-changed", "reach-failed"},
 	When:     "foreign-changed wherever somebody else has a virtual service at an address while a Service is published; reach-failed where that service is expected to answer",
-	Wrap:     func(w apply.Writer) apply.Writer { return strangersDeleted{w} },
+	Wrap:     proxy.Middleware{Writer: func(w apply.Writer) apply.Writer { return strangersDeleted{w} }},
 }
 
 type strangersDeleted struct{ apply.Writer }
@@ -119,7 +120,7 @@ var foreignSetClobberedByRestore = Defect{
 	Summary:  "every write to its sets empties those of others",
 	Findings: []string{"foreign-changed"},
 	When:     "wherever somebody else has a set with members while a Service is published",
-	Wrap:     func(w apply.Writer) apply.Writer { return setsClobbered{w} },
+	Wrap:     proxy.Middleware{Writer: func(w apply.Writer) apply.Writer { return setsClobbered{w} }},
 }
 
 type setsClobbered struct{ apply.Writer }

@@ -3,6 +3,7 @@ package defect
 import (
 	"proxyproof/reference/apply"
 	"proxyproof/reference/plan"
+	"proxyproof/reference/proxy"
 )
 
 // localIPsIPv4Only is the fault that this project was founded on: kube-router v2.0.0 to v2.1.3 filled the set of the node's own
@@ -20,7 +21,7 @@ var localIPsIPv4Only = Defect{
 		"node-address-unprotected, apiserver-refused and node-reach-changed always; hold-lost where a connection to that address is held; reach-failed " +
 		"where it is expected to answer otherwise. Where the proxy itself reaches the API server through that address it is cut " +
 		"off: subject-cut-off, and what it can no longer do: lb-address-missing, and after a deletion the rest",
-	Wrap: func(w apply.Writer) apply.Writer { return ipv4OnlyLocals{w} },
+	Wrap: proxy.Middleware{Writer: func(w apply.Writer) apply.Writer { return ipv4OnlyLocals{w} }},
 }
 
 type ipv4OnlyLocals struct{ apply.Writer }

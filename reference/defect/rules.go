@@ -7,6 +7,7 @@ import (
 
 	"proxyproof/reference/apply"
 	"proxyproof/reference/plan"
+	"proxyproof/reference/proxy"
 )
 
 // servicesChain guards the service addresses.
@@ -19,7 +20,7 @@ var firewallRejectsNeighbourDiscovery = Defect{
 	Summary:  "the IPv6 chain does not accept neighbour solicitations and advertisements",
 	Findings: []string{"firewall-rejects-neighbour-discovery"},
 	When:     "wherever there is an IPv6 service address",
-	Wrap: func(w apply.Writer) apply.Writer {
+	Wrap: proxy.Middleware{Writer: func(w apply.Writer) apply.Writer {
 		return rulesSpoilt{w, func(f plan.Family) error {
 			if f == plan.IPv4 {
 				return nil
@@ -31,7 +32,7 @@ var firewallRejectsNeighbourDiscovery = Defect{
 			}
 			return nil
 		}}
-	},
+	}},
 }
 
 // rejectBeforeServiceAccept appends the accept that it should insert.
@@ -41,7 +42,7 @@ var rejectBeforeServiceAccept = Defect{
 	Summary:  "the rule that accepts service ports comes behind the one that rejects",
 	Findings: []string{"firewall-reject-wrong", "reach-failed", "hold-lost"},
 	When:     "firewall-reject-wrong in every case; reach-failed and hold-lost where an address that is no node's is expected to answer",
-	Wrap: func(w apply.Writer) apply.Writer {
+	Wrap: proxy.Middleware{Writer: func(w apply.Writer) apply.Writer {
 		return rulesSpoilt{w, func(f plan.Family) error {
 			accept := servicesChain + " -m set --match-set " + apply.ServicePorts.Name(f) + " dst,dst -j ACCEPT"
 			if err := iptables(f, "-D "+accept); err != nil {
@@ -49,7 +50,7 @@ var rejectBeforeServiceAccept = Defect{
 			}
 			return iptables(f, "-A "+accept)
 		}}
-	},
+	}},
 }
 
 // duplicateRulesEachSync does not find its own rule in what iptables-save prints, and adds it again.
@@ -59,11 +60,11 @@ var duplicateRulesEachSync = Defect{
 	Summary:  "a rule is added again with every sync",
 	Findings: []string{"firewall-rule-twice"},
 	When:     "in every case",
-	Wrap: func(w apply.Writer) apply.Writer {
+	Wrap: proxy.Middleware{Writer: func(w apply.Writer) apply.Writer {
 		return rulesSpoilt{w, func(f plan.Family) error {
 			return iptables(f, "-I "+servicesChain+" -m set --match-set "+apply.ServicePorts.Name(f)+" dst,dst -j ACCEPT")
 		}}
-	},
+	}},
 }
 
 // rulesSpoilt makes the rules right and then spoils them.
@@ -97,7 +98,7 @@ var vipRouteWithoutSource = Defect{
 	Summary:  "the route to a VIP names no source",
 	Findings: []string{"vip-route-wrong", "reach-failed", "hold-lost"},
 	When:     "vip-route-wrong in every case; reach-failed and hold-lost where the node is expected to reach a backend elsewhere through a VIP",
-	Wrap:     func(w apply.Writer) apply.Writer { return sourceless{w} },
+	Wrap:     proxy.Middleware{Writer: func(w apply.Writer) apply.Writer { return sourceless{w} }},
 }
 
 type sourceless struct{ apply.Writer }

@@ -19,6 +19,8 @@ type Facts struct {
 	// Local are the addresses of all links that are not the proxy's or another container tool's.
 	Local         []netip.Addr
 	MasqueradeAll bool
+	// NodePortsOnAll: node ports are served on all addresses of the node, not only on the first of each family.
+	NodePortsOnAll bool
 }
 
 const (
@@ -27,6 +29,8 @@ const (
 	defaultScheduler    = "rr"
 	defaultAffinity     = 10800 // seconds, Kubernetes' default
 )
+
+var protocols = map[corev1.Protocol]Protocol{"": TCP, corev1.ProtocolTCP: TCP, corev1.ProtocolUDP: UDP, corev1.ProtocolSCTP: SCTP}
 
 var schedulers = map[string]bool{"rr": true, "lc": true, "dh": true, "sh": true, "mh": true}
 
@@ -68,22 +72,24 @@ func NodeIPs(node *corev1.Node) map[Family]netip.Addr {
 
 // served tells whether a Service is this proxy's to serve.
 func served(s *corev1.Service) bool {
-	return s.Labels[proxyNameLabel] == "" && s.Spec.Type != corev1.ServiceTypeExternalName &&
-		s.Spec.ClusterIP != "" && s.Spec.ClusterIP != corev1.ClusterIPNone && s.DeletionTimestamp == nil
+	for _, label := range []string{proxyNameLabel, corev1.IsHeadlessService} {
+		if _, others := s.Labels[label]; others {
+			return false
+		}
+	}
+	return s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ClusterIP != "" && s.Spec.ClusterIP != corev1.ClusterIPNone && s.DeletionTimestamp == nil
 }
 
 // target is a Service that is being planned.
 type target struct {
-	state   *State
-	service *corev1.Service
-	slices  []*discoveryv1.EndpointSlice
-	nodeIPs map[Family]netip.Addr
-	node    string
+	*Planner
+	wish *wish
+	Object
 }
 
 // plan adds all virtual services of the Service.
 func (t target) plan() {
-	spec := &t.service.Spec
+	spec := &t.Service.Spec
 	internal := spec.InternalTrafficPolicy != nil && *spec.InternalTrafficPolicy == corev1.ServiceInternalTrafficPolicyLocal
 	external := spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 	for _, port := range spec.Ports {
@@ -91,15 +97,18 @@ func (t target) plan() {
 			t.vip(ip, port, internal)
 		}
 		for _, ip := range spec.ExternalIPs {
-			t.vip(ip, port, external)
+			if !t.isAnothers(ip, t.Name) {
+				t.vip(ip, port, external)
+			}
 		}
-		for _, ingress := range t.service.Status.LoadBalancer.Ingress {
+		for _, ingress := range t.Service.Status.LoadBalancer.Ingress {
 			if spec.Type == corev1.ServiceTypeLoadBalancer && (ingress.IPMode == nil || *ingress.IPMode == corev1.LoadBalancerIPModeVIP) {
 				t.vip(ingress.IP, port, external)
 			}
 		}
 		t.nodePort(port, external)
 	}
+	t.health()
 }
 
 // vip serves a port on an address that the node takes on, unless it is a node's own.
@@ -114,56 +123,59 @@ func (t target) vip(text string, port corev1.ServicePort, local bool) {
 		return
 	}
 	if t.add(a, uint16(port.Port), port, local) {
-		t.state.VIPs[a] = source
+		t.wish.vips[a] = source
 	}
 }
 
-// nodePort serves a port on the node's address of each family that the Service has.
+// nodePort serves a port on the node's address of each family that the Service has, or on all of them.
 func (t target) nodePort(port corev1.ServicePort, local bool) {
 	if port.NodePort == 0 {
 		return
 	}
-	for _, family := range t.service.Spec.IPFamilies {
-		f := IPv4
-		if family == corev1.IPv6Protocol {
-			f = IPv6
-		}
-		if a := t.nodeIPs[f]; a.IsValid() {
+	for _, family := range t.Service.Spec.IPFamilies {
+		for _, a := range t.nodePortIPs[familyNamed(family)] {
 			t.add(a, uint16(port.NodePort), port, local)
 		}
 	}
 }
 
+func familyNamed(f corev1.IPFamily) Family {
+	if f == corev1.IPv6Protocol {
+		return IPv6
+	}
+	return IPv4
+}
+
 // add plans one virtual service. With a policy that wants local endpoints only and none there, the address is not served.
 func (t target) add(a netip.Addr, number uint16, port corev1.ServicePort, local bool) bool {
-	protocol, ok := map[corev1.Protocol]Protocol{"": TCP, corev1.ProtocolTCP: TCP, corev1.ProtocolUDP: UDP}[port.Protocol]
+	protocol, ok := protocols[port.Protocol]
 	if !ok {
 		return false
 	}
 	key := Service{a, number, protocol}
-	if _, taken := t.state.Services[key]; taken {
+	if _, taken := t.wish.services[key]; taken {
 		return false
 	}
 	dests := t.dests(FamilyOf(a), port, local)
 	if local && len(dests) == 0 {
 		return false
 	}
-	t.state.Services[key] = Virtual{Scheduler: t.scheduler(), Affinity: t.affinity(), Dests: dests}
+	t.wish.services[key] = Virtual{Scheduler: t.scheduler(), Affinity: t.affinity(), Dests: dests}
 	return true
 }
 
 func (t target) scheduler() string {
-	if name := t.service.Annotations[schedulerAnnotation]; schedulers[name] {
+	if name := t.Service.Annotations[schedulerAnnotation]; schedulers[name] {
 		return name
 	}
 	return defaultScheduler
 }
 
 func (t target) affinity() uint32 {
-	if t.service.Spec.SessionAffinity != corev1.ServiceAffinityClientIP {
+	if t.Service.Spec.SessionAffinity != corev1.ServiceAffinityClientIP {
 		return 0
 	}
-	if c := t.service.Spec.SessionAffinityConfig; c != nil && c.ClientIP != nil && c.ClientIP.TimeoutSeconds != nil {
+	if c := t.Service.Spec.SessionAffinityConfig; c != nil && c.ClientIP != nil && c.ClientIP.TimeoutSeconds != nil {
 		return uint32(*c.ClientIP.TimeoutSeconds)
 	}
 	return defaultAffinity
@@ -173,16 +185,15 @@ func (t target) affinity() uint32 {
 // (KEP-1669).
 func (t target) dests(f Family, port corev1.ServicePort, local bool) map[Dest]bool {
 	ready, serving := map[Dest]bool{}, map[Dest]bool{}
-	for _, slice := range t.slices {
+	for _, slice := range t.Slices {
 		if (slice.AddressType == discoveryv1.AddressTypeIPv4) != (f == IPv4) || slice.AddressType == discoveryv1.AddressTypeFQDN {
 			continue
 		}
 		for _, number := range slicePorts(slice, port) {
 			for _, endpoint := range slice.Endpoints {
-				if local && (endpoint.NodeName == nil || *endpoint.NodeName != t.node) {
-					continue
+				if !local || t.isHere(endpoint) {
+					t.sort(endpoint, number, ready, serving)
 				}
-				t.sort(endpoint, number, ready, serving)
 			}
 		}
 	}
@@ -192,12 +203,43 @@ func (t target) dests(f Family, port corev1.ServicePort, local bool) map[Dest]bo
 	return ready
 }
 
+// isHere tells whether an endpoint is on this node.
+func (t target) isHere(e discoveryv1.Endpoint) bool {
+	return e.NodeName != nil && *e.NodeName == t.node
+}
+
+// health counts the endpoints that a health-check node port tells of: those here that are ready, of the Service's first family.
+func (t target) health() {
+	spec := &t.Service.Spec
+	if spec.HealthCheckNodePort == 0 || len(spec.IPFamilies) == 0 || len(spec.Ports) == 0 {
+		return
+	}
+	ready := map[netip.Addr]bool{}
+	for _, port := range spec.Ports {
+		for _, slice := range t.Slices {
+			if slice.AddressType != discoveryv1.AddressType(spec.IPFamilies[0]) || len(slicePorts(slice, port)) == 0 {
+				continue
+			}
+			for _, e := range slice.Endpoints {
+				here := map[Dest]bool{}
+				if t.isHere(e) {
+					t.sort(e, 0, here, map[Dest]bool{})
+				}
+				for d := range here {
+					ready[d.Address] = true
+				}
+			}
+		}
+	}
+	t.wish.health = map[uint16]Health{uint16(spec.HealthCheckNodePort): {t.Name, len(ready)}}
+}
+
 // sort puts an endpoint where it belongs.
 func (t target) sort(e discoveryv1.Endpoint, port uint16, ready, serving map[Dest]bool) {
 	into := ready
 	switch c := e.Conditions; {
 	case c.Ready == nil || *c.Ready:
-	case t.service.Spec.PublishNotReadyAddresses:
+	case t.Service.Spec.PublishNotReadyAddresses:
 	case c.Serving != nil && *c.Serving && c.Terminating != nil && *c.Terminating:
 		into = serving
 	default:
@@ -206,6 +248,9 @@ func (t target) sort(e discoveryv1.Endpoint, port uint16, ready, serving map[Des
 	for _, text := range e.Addresses {
 		if a, err := netip.ParseAddr(text); err == nil {
 			into[Dest{a.Unmap(), port}] = true
+			if t.isHere(e) {
+				t.wish.here[Dest{a.Unmap(), port}] = true
+			}
 		}
 	}
 }

@@ -5,11 +5,13 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 )
 
@@ -37,6 +39,10 @@ func randomPicture(r *rand.Rand) Picture {
 		port := corev1.ServicePort{Port: int32(80 + r.IntN(3)), Protocol: corev1.ProtocolTCP}
 		if s.Spec.Type == corev1.ServiceTypeNodePort || s.Spec.Type == corev1.ServiceTypeLoadBalancer {
 			port.NodePort = int32(30000 + i)
+			s.Spec.HealthCheckNodePort = int32(31000 + i)
+		}
+		if r.IntN(3) == 0 { // often another Service's cluster address
+			s.Spec.ExternalIPs = []string{fmt.Sprintf("198.18.0.%d", 1+r.IntN(8)), "203.0.113.1"}
 		}
 		if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
 			s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: fmt.Sprintf("203.0.113.%d", 1+r.IntN(4))}}
@@ -55,6 +61,9 @@ func randomSlice(r *rand.Rand, s *corev1.Service, kind discoveryv1.AddressType, 
 	}
 	for range r.IntN(4) {
 		e := discoveryv1.Endpoint{Addresses: []string{fmt.Sprintf(form, 1+r.IntN(5))}}
+		if r.IntN(2) == 0 {
+			e.NodeName = ptr.To("cp")
+		}
 		if r.IntN(3) == 0 {
 			e.Conditions = discoveryv1.EndpointConditions{Ready: ptr.To(false), Serving: ptr.To(r.IntN(2) == 0), Terminating: ptr.To(true)}
 		}
@@ -128,9 +137,14 @@ func TestPlanOneService(t *testing.T) {
 		"internal policy local": {func(s *corev1.Service) {
 			s.Spec.InternalTrafficPolicy = ptr.To(corev1.ServiceInternalTrafficPolicyLocal)
 		}, map[string]int{"198.18.0.5:80/tcp": 1, "192.0.2.10:30080/tcp": 2}},
-		"another proxy's":               {func(s *corev1.Service) { s.Labels = map[string]string{proxyNameLabel: "other"} }, map[string]int{}},
-		"headless":                      {func(s *corev1.Service) { s.Spec.ClusterIP = "None" }, map[string]int{}},
-		"SCTP is not served":            {func(s *corev1.Service) { s.Spec.Ports[0].Protocol = "SCTP" }, map[string]int{}},
+		"another proxy's":                {func(s *corev1.Service) { s.Labels = map[string]string{proxyNameLabel: "other"} }, map[string]int{}},
+		"headless":                       {func(s *corev1.Service) { s.Spec.ClusterIP = "None" }, map[string]int{}},
+		"headless by label":              {func(s *corev1.Service) { s.Labels = map[string]string{corev1.IsHeadlessService: ""} }, map[string]int{}},
+		"SCTP has no endpoints of TCP's": {func(s *corev1.Service) { s.Spec.Ports[0].Protocol = "SCTP" }, map[string]int{"198.18.0.5:80/sctp": 0, "192.0.2.10:30080/sctp": 0}},
+		"mode Proxy is not bound": {func(s *corev1.Service) {
+			s.Spec.Type = corev1.ServiceTypeLoadBalancer
+			s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "203.0.113.1", IPMode: ptr.To(corev1.LoadBalancerIPModeProxy)}, {IP: "203.0.113.2"}}
+		}, map[string]int{"198.18.0.5:80/tcp": 2, "192.0.2.10:30080/tcp": 2, "203.0.113.2:80/tcp": 2}},
 		"a node's address is no VIP":    {func(s *corev1.Service) { s.Spec.ExternalIPs = []string{"192.0.2.10"} }, map[string]int{"198.18.0.5:80/tcp": 2, "192.0.2.10:30080/tcp": 2}},
 		"UDP has no endpoints of TCP's": {func(s *corev1.Service) { s.Spec.Ports[0].Protocol = "UDP" }, map[string]int{"198.18.0.5:80/udp": 0, "192.0.2.10:30080/udp": 0}},
 	} {
@@ -144,5 +158,73 @@ func TestPlanOneService(t *testing.T) {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// TestPlanKeepsExternalAddressesFromOthers, whoever comes first.
+func TestPlanKeepsExternalAddressesFromOthers(t *testing.T) {
+	service := func(name, ip string, external ...string) Object {
+		s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+		s.Spec = corev1.ServiceSpec{ClusterIP: ip, ClusterIPs: []string{ip}, ExternalIPs: external, Ports: []corev1.ServicePort{{Port: 80}}}
+		return Object{Name: types.NamespacedName{Namespace: "default", Name: name}, Service: s}
+	}
+	thief, owner := service("thief", "198.18.0.5", "198.18.0.6", "192.0.2.10", "198.51.100.5"), service("owner", "198.18.0.6")
+	owner.Service.Spec.Ports[0].Port = 81
+	gone := Object{Name: owner.Name}
+	stolen := Service{netip.MustParseAddr("198.18.0.6"), 80, TCP}
+	p := NewPlanner(Picture{Node: testNode}, testFacts)
+	for _, step := range []struct {
+		object Object
+		served bool
+	}{{thief, true}, {owner, false}, {gone, true}, {owner, false}} {
+		change := p.Update(step.object)
+		if _, served := p.State().Services[stolen]; served != step.served {
+			t.Errorf("after %s %v: served is %t", step.object.Name, step.object.Service != nil, served)
+		}
+		if !change.Services[stolen] {
+			t.Errorf("after %s: the change does not name %s", step.object.Name, stolen)
+		}
+	}
+	if s := p.State(); s.LocalIPs[netip.MustParseAddr("198.51.100.5")] || len(s.Services) != 3 {
+		t.Errorf("serves %v", s.Services)
+	}
+}
+
+func TestPlanHairpinsAndHealth(t *testing.T) {
+	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}, Spec: corev1.ServiceSpec{
+		Type: corev1.ServiceTypeLoadBalancer, ClusterIP: "198.18.0.5", ClusterIPs: []string{"198.18.0.5"}, IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol},
+		HealthCheckNodePort: 31000, Ports: []corev1.ServicePort{{Port: 80, NodePort: 30080, Protocol: corev1.ProtocolTCP}},
+	}}
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Namespace: "default", Name: "web-1", Labels: map[string]string{discoveryv1.LabelServiceName: "web"}},
+		AddressType: discoveryv1.AddressTypeIPv4, Ports: []discoveryv1.EndpointPort{{Name: ptr.To(""), Port: ptr.To(int32(8080))}},
+		Endpoints: []discoveryv1.Endpoint{
+			{Addresses: []string{"198.19.1.1"}, NodeName: ptr.To("cp")}, {Addresses: []string{"198.19.2.1"}, NodeName: ptr.To("worker")},
+			{Addresses: []string{"198.19.1.2"}, NodeName: ptr.To("cp"), Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(false), Serving: ptr.To(true), Terminating: ptr.To(true)}},
+		},
+	}
+	facts := testFacts
+	facts.Local = append(slices.Clone(facts.Local), netip.MustParseAddr("192.0.2.11"))
+	facts.NodePortsOnAll = true
+	p := NewPlanner(Picture{Node: testNode, Services: []*corev1.Service{s}, Slices: []*discoveryv1.EndpointSlice{slice}}, facts)
+	state := p.State()
+	if want := (Hairpin{Dest{netip.MustParseAddr("198.19.1.1"), 8080}, TCP}); len(state.Hairpins) != 1 || !state.Hairpins[want] {
+		t.Errorf("hairpins: %v", state.Hairpins)
+	}
+	name := types.NamespacedName{Namespace: "default", Name: "web"}
+	if got := state.Health[31000]; got != (Health{name, 1}) {
+		t.Errorf("health: %v", got)
+	}
+	for _, ip := range []string{"192.0.2.10", "192.0.2.11"} {
+		if _, ok := state.Services[Service{netip.MustParseAddr(ip), 30080, TCP}]; !ok {
+			t.Errorf("no node port on %s", ip)
+		}
+	}
+	if len(state.Services) != 3 {
+		t.Errorf("serves %v", state.Services)
+	}
+	change := p.Update(Object{Name: name})
+	if state := p.State(); len(state.Hairpins)+len(state.Health)+len(state.Services) > 0 || len(change.Hairpins) != 1 || !change.Health {
+		t.Errorf("after the Service has gone: %+v; the change is %+v", state, change)
 	}
 }

@@ -21,44 +21,70 @@ type Object struct {
 type Change struct {
 	Services map[Service]bool
 	VIPs     map[netip.Addr]bool
+	Hairpins map[Hairpin]bool
+	// Health: a health-check node port is another, or tells something else.
+	Health bool
 }
+
+func noChange() Change {
+	return Change{Services: map[Service]bool{}, VIPs: map[netip.Addr]bool{}, Hairpins: map[Hairpin]bool{}}
+}
+
+// Middleware stands between what the API says of a Service and its planning.
+type Middleware func(Object) Object
 
 // Planner keeps a plan up to date while Services come, change and go one by one. At any time its state is what Plan makes of the
 // same objects, but an update costs what the changed Services cost, however many others there are.
 type Planner struct {
 	node    string
 	nodeIPs map[Family]netip.Addr
-	state   State
-	wishes  map[types.NamespacedName]*wish
+	// nodePortIPs are the addresses at which node ports are served.
+	nodePortIPs map[Family][]netip.Addr
+	through     []Middleware
+	state       State
+	wishes      map[types.NamespacedName]*wish
 	// claims are the wishes for each address and port, the oldest Service's first: that one is served.
 	claims map[Service][]*wish
-	// served counts the planned virtual services of each VIP.
-	served map[netip.Addr]int
+	// served counts the planned virtual services of each VIP, hairpins those of each endpoint of this node.
+	served   map[netip.Addr]int
+	hairpins map[Hairpin]int
+	owners   owners
 }
 
 // wish is what a Service would have if it were alone.
 type wish struct {
-	service  *corev1.Service
+	Object
 	services map[Service]Virtual
 	vips     map[netip.Addr]netip.Addr
+	// here are the endpoints of this node.
+	here   map[Dest]bool
+	health map[uint16]Health
 }
 
 // NewPlanner plans everything.
-func NewPlanner(p Picture, f Facts) *Planner {
+func NewPlanner(p Picture, f Facts, through ...Middleware) *Planner {
 	planner := &Planner{
-		node: p.Node.Name, nodeIPs: NodeIPs(p.Node), wishes: map[types.NamespacedName]*wish{}, claims: map[Service][]*wish{}, served: map[netip.Addr]int{},
+		node: p.Node.Name, nodeIPs: NodeIPs(p.Node), nodePortIPs: map[Family][]netip.Addr{}, through: through,
+		wishes: map[types.NamespacedName]*wish{}, claims: map[Service][]*wish{},
+		served: map[netip.Addr]int{}, hairpins: map[Hairpin]int{}, owners: newOwners(),
 		state: State{
-			Services: map[Service]Virtual{}, VIPs: map[netip.Addr]netip.Addr{}, LocalIPs: map[netip.Addr]bool{}, MasqueradeAll: f.MasqueradeAll,
+			Services: map[Service]Virtual{}, VIPs: map[netip.Addr]netip.Addr{}, LocalIPs: map[netip.Addr]bool{},
+			Hairpins: map[Hairpin]bool{}, Health: map[uint16]Health{}, MasqueradeAll: f.MasqueradeAll,
 		},
 	}
 	for _, family := range []Family{IPv4, IPv6} {
-		if planner.nodeIPs[family].IsValid() {
+		if a := planner.nodeIPs[family]; a.IsValid() {
 			planner.state.Families = append(planner.state.Families, family)
+			planner.nodePortIPs[family] = []netip.Addr{a}
 		}
 	}
 	for _, a := range f.Local {
-		if planner.nodeIPs[FamilyOf(a)].IsValid() {
+		first := planner.nodeIPs[FamilyOf(a)]
+		if first.IsValid() {
 			planner.state.LocalIPs[a] = true
+		}
+		if f.NodePortsOnAll && first.IsValid() && a != first && !a.IsLoopback() && !a.IsLinkLocalUnicast() {
+			planner.nodePortIPs[FamilyOf(a)] = append(planner.nodePortIPs[FamilyOf(a)], a)
 		}
 	}
 	planner.Update(p.objects()...)
@@ -90,18 +116,35 @@ func (p *Planner) State() State { return p.state }
 
 // Update takes in what became of some Services, and tells what of the plan that concerns.
 func (p *Planner) Update(objects ...Object) Change {
-	change := Change{map[Service]bool{}, map[netip.Addr]bool{}}
+	change, seekers := noChange(), map[types.NamespacedName]bool{}
+	objects = slices.Clone(objects)
+	for i := range objects {
+		for _, m := range p.through {
+			objects[i] = m(objects[i])
+		}
+		p.owners.update(objects[i], seekers)
+	}
 	for _, o := range objects {
-		p.withdraw(o.Name, change)
-		if o.Service != nil && served(o.Service) {
-			p.claim(o, change)
+		p.replan(o, &change)
+		delete(seekers, o.Name)
+	}
+	for name := range seekers {
+		if w := p.wishes[name]; w != nil {
+			p.replan(w.Object, &change)
 		}
 	}
 	return change
 }
 
+func (p *Planner) replan(o Object, change *Change) {
+	p.withdraw(o.Name, change)
+	if o.Service != nil && served(o.Service) {
+		p.claim(o, change)
+	}
+}
+
 // withdraw takes back what a Service wished.
-func (p *Planner) withdraw(name types.NamespacedName, change Change) {
+func (p *Planner) withdraw(name types.NamespacedName, change *Change) {
 	w := p.wishes[name]
 	if w == nil {
 		return
@@ -110,31 +153,39 @@ func (p *Planner) withdraw(name types.NamespacedName, change Change) {
 	for key := range w.services {
 		p.settle(key, slices.DeleteFunc(slices.Clone(p.claims[key]), func(c *wish) bool { return c == w }), change)
 	}
+	for port := range w.health {
+		delete(p.state.Health, port)
+		change.Health = true
+	}
 }
 
 // claim takes in what a Service wishes.
-func (p *Planner) claim(o Object, change Change) {
+func (p *Planner) claim(o Object, change *Change) {
 	w := p.wishOf(o)
 	p.wishes[o.Name] = w
 	for key := range w.services {
 		p.settle(key, slices.SortedFunc(slices.Values(append([]*wish{w}, p.claims[key]...)), olderWish), change)
 	}
+	for port, health := range w.health {
+		p.state.Health[port] = health
+		change.Health = true
+	}
 }
 
-func olderWish(a, b *wish) int { return older(a.service, b.service) }
+func olderWish(a, b *wish) int { return older(a.Service, b.Service) }
 
 func (p *Planner) wishOf(o Object) *wish {
-	alone := State{Services: map[Service]Virtual{}, VIPs: map[netip.Addr]netip.Addr{}, LocalIPs: p.state.LocalIPs}
-	target{state: &alone, service: o.Service, slices: o.Slices, nodeIPs: p.nodeIPs, node: p.node}.plan()
-	return &wish{o.Service, alone.Services, alone.VIPs}
+	w := &wish{Object: o, services: map[Service]Virtual{}, vips: map[netip.Addr]netip.Addr{}, here: map[Dest]bool{}}
+	target{p, w, o}.plan()
+	return w
 }
 
 // settle gives an address and port to the oldest of the Services that claim it.
-func (p *Planner) settle(key Service, claims []*wish, change Change) {
+func (p *Planner) settle(key Service, claims []*wish, change *Change) {
 	change.Services[key] = true
 	if old := p.claims[key]; len(old) > 0 {
 		delete(p.state.Services, key)
-		p.count(key.Address, old[0], -1, change)
+		p.count(key, old[0], -1, change)
 	}
 	if len(claims) == 0 {
 		delete(p.claims, key)
@@ -142,15 +193,29 @@ func (p *Planner) settle(key Service, claims []*wish, change Change) {
 	}
 	p.claims[key] = claims
 	p.state.Services[key] = claims[0].services[key]
-	p.count(key.Address, claims[0], 1, change)
+	p.count(key, claims[0], 1, change)
 }
 
-// count keeps the VIPs to those that are served.
-func (p *Planner) count(vip netip.Addr, w *wish, more int, change Change) {
-	source, wanted := w.vips[vip]
+// count keeps the VIPs to those that are served, and the hairpins to those that serve.
+func (p *Planner) count(key Service, w *wish, more int, change *Change) {
+	for d := range w.services[key].Dests {
+		if !w.here[d] {
+			continue
+		}
+		h := Hairpin{d, key.Protocol}
+		change.Hairpins[h] = true
+		p.hairpins[h] += more
+		p.state.Hairpins[h] = true
+		if p.hairpins[h] == 0 {
+			delete(p.hairpins, h)
+			delete(p.state.Hairpins, h)
+		}
+	}
+	source, wanted := w.vips[key.Address]
 	if !wanted {
 		return
 	}
+	vip := key.Address
 	change.VIPs[vip] = true
 	p.served[vip] += more
 	p.state.VIPs[vip] = source
@@ -162,12 +227,16 @@ func (p *Planner) count(vip netip.Addr, w *wish, more int, change Change) {
 
 // Everything names all entries of a state.
 func (s State) Everything() Change {
-	change := Change{map[Service]bool{}, map[netip.Addr]bool{}}
+	change := noChange()
 	for key := range s.Services {
 		change.Services[key] = true
 	}
 	for vip := range s.VIPs {
 		change.VIPs[vip] = true
 	}
+	for h := range s.Hairpins {
+		change.Hairpins[h] = true
+	}
+	change.Health = true
 	return change
 }

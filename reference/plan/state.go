@@ -8,6 +8,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // State is what the proxy owns in the kernel. Everything else there belongs to somebody else.
@@ -19,6 +21,10 @@ type State struct {
 	VIPs map[netip.Addr]netip.Addr
 	// LocalIPs are the node's own addresses, which the firewall exempts.
 	LocalIPs map[netip.Addr]bool
+	// Hairpins are the endpoints of this node: a connection of one of them that leads back to itself needs another source.
+	Hairpins map[Hairpin]bool
+	// Health are the health-check node ports.
+	Health map[uint16]Health
 	// MasqueradeAll: connections through IPVS get the node's address as their source.
 	MasqueradeAll bool
 }
@@ -53,17 +59,20 @@ type Protocol uint8
 
 // The transport protocols that are served.
 const (
-	TCP Protocol = 6
-	UDP Protocol = 17
+	TCP  Protocol = 6
+	UDP  Protocol = 17
+	SCTP Protocol = 132
 )
 
-// String is "tcp" or "udp".
+// String is "tcp", "udp" or "sctp".
 func (p Protocol) String() string {
 	switch p {
 	case TCP:
 		return "tcp"
 	case UDP:
 		return "udp"
+	case SCTP:
+		return "sctp"
 	}
 	return fmt.Sprint(uint8(p))
 }
@@ -106,6 +115,24 @@ func (d Dest) String() string { return netip.AddrPortFrom(d.Address, d.Port).Str
 // Compare orders destinations.
 func (d Dest) Compare(o Dest) int {
 	return cmp.Or(d.Address.Compare(o.Address), cmp.Compare(d.Port, o.Port))
+}
+
+// Hairpin is a real server of this node, and the protocol that it speaks.
+type Hairpin struct {
+	Dest
+	Protocol Protocol
+}
+
+// Compare orders hairpins.
+func (h Hairpin) Compare(o Hairpin) int {
+	return cmp.Or(h.Dest.Compare(o.Dest), cmp.Compare(h.Protocol, o.Protocol))
+}
+
+// Health is what a health-check node port tells about a Service.
+type Health struct {
+	Service types.NamespacedName
+	// Local is the number of endpoints of this node that are ready.
+	Local int
 }
 
 // SortedServices are the virtual services in their order.

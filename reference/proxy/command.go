@@ -54,6 +54,7 @@ func parse(flags *flag.FlagSet, args []string) (Config, error) {
 	flags.StringVar(&ranges, "load-balancer-ranges", "", "CIDRs for them, separated by commas")
 	flags.StringVar(&c.LeaseNamespace, "lease-namespace", "kube-system", "namespace of the Lease that elects who gives addresses")
 	flags.BoolVar(&c.MasqueradeAll, "masquerade-all", false, "give connections through IPVS the node's address as their source")
+	flags.BoolVar(&c.NodePortsOnAll, "node-ports-on-all-addresses", false, "serve node ports on all addresses of the node, not only on the first of each family")
 	flags.DurationVar(&c.SyncPeriod, "sync-period", 5*time.Minute, "time between repairs of what somebody else changed")
 	if err := flags.Parse(args); err != nil {
 		return c, err

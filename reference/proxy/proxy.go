@@ -15,6 +15,7 @@ import (
 
 	"proxyproof/reference/allocate"
 	"proxyproof/reference/apply"
+	"proxyproof/reference/healthcheck"
 	"proxyproof/reference/observe"
 	"proxyproof/reference/plan"
 )
@@ -27,13 +28,42 @@ type Config struct {
 	LoadBalancerRanges []netip.Prefix
 	LeaseNamespace     string
 	MasqueradeAll      bool
+	// NodePortsOnAll: node ports are served on all addresses of the node.
+	NodePortsOnAll bool
 	// SyncPeriod is the time between repairs of what somebody else changed.
 	SyncPeriod time.Duration
 	Log        *slog.Logger
 }
 
-// Middleware wraps the writer to the kernel.
-type Middleware func(apply.Writer) apply.Writer
+// Middleware stands at the seams of a proxy: before the kernel, before the planning of a Service, and around the choice of load balancer
+// addresses. What is nil changes nothing.
+type Middleware struct {
+	Writer func(apply.Writer) apply.Writer
+	Object plan.Middleware
+	Choice func(allocate.Choice) allocate.Choice
+}
+
+// seams are what all middleware together makes of them.
+type seams struct {
+	writer  apply.Writer
+	objects []plan.Middleware
+	choice  allocate.Choice
+}
+
+func (s seams) wrapped(all []Middleware) seams {
+	for _, m := range all {
+		if m.Writer != nil {
+			s.writer = m.Writer(s.writer)
+		}
+		if m.Object != nil {
+			s.objects = append(s.objects, m.Object)
+		}
+		if m.Choice != nil {
+			s.choice = m.Choice(s.choice)
+		}
+	}
+	return s
+}
 
 // Run is a proxy until the context ends. All kernel state stays.
 func Run(ctx context.Context, c Config, middleware ...Middleware) error {
@@ -63,15 +93,13 @@ func Run(ctx context.Context, c Config, middleware ...Middleware) error {
 		}
 		return err
 	}
-	var writer apply.Writer = kernel
-	for _, wrap := range middleware {
-		writer = wrap(writer)
-	}
-	p := &proxy{config: c, kernel: kernel, writer: writer, observer: observer, links: links, poke: func() {}}
+	seams := seams{writer: kernel, choice: allocate.Choose}.wrapped(middleware)
+	p := &proxy{config: c, kernel: kernel, seams: seams, observer: observer, links: links, poke: func() {}, health: &healthcheck.Server{Log: c.Log}}
+	defer p.health.Close()
 	var allocation sync.WaitGroup
 	if c.LoadBalancer {
 		allocator := &allocate.Allocator{
-			Client: client, Services: observer.Services, Ranges: c.LoadBalancerRanges,
+			Client: client, Services: observer.Services, Choose: seams.choice, Ranges: c.LoadBalancerRanges,
 			Namespace: c.LeaseNamespace, Identity: c.Node, Log: c.Log,
 		}
 		p.poke = allocator.Poke
@@ -86,7 +114,8 @@ func Run(ctx context.Context, c Config, middleware ...Middleware) error {
 type proxy struct {
 	config   Config
 	kernel   *apply.Kernel
-	writer   apply.Writer
+	seams    seams
+	health   *healthcheck.Server
 	observer *observe.Observer
 	links    *observe.Links
 	poke     func()
@@ -141,7 +170,12 @@ func (p *proxy) sync() error {
 		return err
 	}
 	change := p.planner.Update(objects...)
-	return p.applier.Update(p.planner.State(), change)
+	state := p.planner.State()
+	err = p.applier.Update(state, change)
+	if change.Health {
+		err = errors.Join(err, p.health.Serve(state.Health))
+	}
+	return err
 }
 
 // syncAll plans everything anew, and reads the kernel if it is not known what it holds.
@@ -154,7 +188,9 @@ func (p *proxy) syncAll() error {
 	if err != nil {
 		return err
 	}
-	p.planner = plan.NewPlanner(picture, plan.Facts{Local: local, MasqueradeAll: p.config.MasqueradeAll})
+	p.planner = plan.NewPlanner(picture, plan.Facts{
+		Local: local, MasqueradeAll: p.config.MasqueradeAll, NodePortsOnAll: p.config.NodePortsOnAll,
+	}, p.seams.objects...)
 	state := p.planner.State()
 	if len(state.Families) == 0 {
 		return errors.New("the Node object has no internal IP address")
@@ -167,7 +203,7 @@ func (p *proxy) syncAll() error {
 		for service := range actual.Foreign {
 			p.config.Log.Info("leaves a foreign virtual service alone", "service", service)
 		}
-		p.applier = apply.New(p.writer, actual, p.config.Log)
+		p.applier = apply.New(p.seams.writer, actual, p.config.Log)
 	}
-	return p.applier.Apply(state)
+	return errors.Join(p.applier.Apply(state), p.health.Serve(state.Health))
 }

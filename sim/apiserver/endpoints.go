@@ -4,12 +4,14 @@ package apiserver
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -25,12 +27,17 @@ const managedBy = "endpointslice-controller.k8s.io"
 // selector has those that its user makes. The lock is held.
 func (s *Server) reconcileEndpoints(service *corev1.Service) {
 	live := s.store.get(serviceResource(), service.Namespace, service.Name) != nil
-	selects := live && len(service.Spec.Selector) > 0 && service.Spec.Type != corev1.ServiceTypeExternalName
+	external := service.Spec.Type == corev1.ServiceTypeExternalName
+	if live && len(service.Spec.Selector) == 0 && !external {
+		return // what the controller once made stays, as it does in a real cluster
+	}
+	selects := live && !external
 	wanted := map[string]*discoveryv1.EndpointSlice{}
 	if selects {
 		for _, f := range service.Spec.IPFamilies {
-			slice := s.slice(service, f)
-			wanted[slice.Name] = slice
+			for _, slice := range s.slicesOf(service, f) {
+				wanted[slice.Name] = slice
+			}
 		}
 	}
 	slicesResource := byPath("discovery.k8s.io", "v1", "endpointslices")
@@ -41,55 +48,74 @@ func (s *Server) reconcileEndpoints(service *corev1.Service) {
 			s.store.remove(slicesResource, slice)
 		}
 	}
-	for _, name := range sortedNames(wanted) {
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		s.set(slicesResource, wanted[name])
 	}
 	legacy := byPath("", "v1", "endpoints")
 	switch old := s.store.get(legacy, service.Namespace, service.Name); {
 	case selects:
-		s.set(legacy, s.endpoints(service, wanted))
+		s.set(legacy, endpoints(service, wanted))
 	case old != nil && !live:
 		s.store.remove(legacy, old)
 	}
 }
 
-func sortedNames(m map[string]*discoveryv1.EndpointSlice) []string {
-	var names []string
-	for name := range m {
-		names = append(names, name)
+// slicesOf are the EndpointSlices of a Service in a family: one for the Pods that agree on the numbers of all ports. Mostly there is
+// just one. A Service without Pods has one without endpoints, too.
+func (s *Server) slicesOf(service *corev1.Service, f corev1.IPFamily) []*discoveryv1.EndpointSlice {
+	var all []*discoveryv1.EndpointSlice
+	for _, pod := range s.selected(service) {
+		e, ok := s.endpoint(service, pod, familyOf(f))
+		if !ok {
+			continue
+		}
+		ports := portsOf(service, pod)
+		i := slices.IndexFunc(all, func(slice *discoveryv1.EndpointSlice) bool { return equality.Semantic.DeepEqual(slice.Ports, ports) })
+		if i < 0 {
+			i = len(all)
+			all = append(all, newSlice(service, f, i, ports))
+		}
+		all[i].Endpoints = append(all[i].Endpoints, e)
 	}
-	slices.Sort(names)
-	return names
+	if len(all) == 0 {
+		all = append(all, newSlice(service, f, 0, nil))
+	}
+	return all
 }
 
-// slice is the EndpointSlice of a Service in a family.
-func (s *Server) slice(service *corev1.Service, f corev1.IPFamily) *discoveryv1.EndpointSlice {
+// newSlice is the n-th slice of a Service in a family, without endpoints.
+func newSlice(service *corev1.Service, f corev1.IPFamily, n int, ports []discoveryv1.EndpointPort) *discoveryv1.EndpointSlice {
+	name := fmt.Sprintf("%s-%s", service.Name, strings.ToLower(string(f)))
+	if n > 0 {
+		name += fmt.Sprintf("-%d", n)
+	}
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: service.Namespace,
-			Name:      fmt.Sprintf("%s-%s", service.Name, strings.ToLower(string(f))),
+			Name:      name,
 			Labels:    map[string]string{discoveryv1.LabelServiceName: service.Name, discoveryv1.LabelManagedBy: managedBy},
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: "v1", Kind: "Service", Name: service.Name, UID: service.UID, Controller: ptr.To(true), BlockOwnerDeletion: ptr.To(true),
 			}},
 		},
 		AddressType: discoveryv1.AddressType(f),
+		Ports:       ports,
 	}
 	if service.Spec.ClusterIP == corev1.ClusterIPNone {
 		slice.Labels[corev1.IsHeadlessService] = ""
 	}
-	pods := s.selected(service)
-	for _, p := range service.Spec.Ports {
-		if number, ok := targetPort(p, pods); ok {
-			slice.Ports = append(slice.Ports, discoveryv1.EndpointPort{Name: ptr.To(p.Name), Protocol: ptr.To(p.Protocol), Port: ptr.To(number)})
-		}
-	}
-	for _, pod := range pods {
-		if e, ok := endpoint(service, pod, familyOf(f)); ok {
-			slice.Endpoints = append(slice.Endpoints, e)
-		}
-	}
 	return slice
+}
+
+// portsOf are the ports of a Service as a Pod has them. A named one that the Pod lacks is left out.
+func portsOf(service *corev1.Service, pod *corev1.Pod) []discoveryv1.EndpointPort {
+	var ports []discoveryv1.EndpointPort
+	for _, p := range service.Spec.Ports {
+		if number, ok := targetPort(p, pod); ok {
+			ports = append(ports, discoveryv1.EndpointPort{Name: ptr.To(p.Name), Protocol: ptr.To(p.Protocol), Port: ptr.To(number), AppProtocol: p.AppProtocol})
+		}
+	}
+	return ports
 }
 
 // selected are the Pods that a Service selects and that have addresses, by name.
@@ -105,26 +131,24 @@ func (s *Server) selected(service *corev1.Service) []*corev1.Pod {
 	return pods
 }
 
-// targetPort is the number behind a Service's port: its own, or that of the container port of that name. Pods that disagree
-// would need a slice each; the first one decides here.
-func targetPort(p corev1.ServicePort, pods []*corev1.Pod) (int32, bool) {
+// targetPort is the number behind a Service's port: its own, or that of the Pod's container port of that name.
+func targetPort(p corev1.ServicePort, pod *corev1.Pod) (int32, bool) {
 	if p.TargetPort.Type == intstr.Int {
 		return p.TargetPort.IntVal, true
 	}
-	for _, pod := range pods {
-		for _, c := range pod.Spec.Containers {
-			for _, port := range c.Ports {
-				if port.Name == p.TargetPort.StrVal && (port.Protocol == p.Protocol || port.Protocol == "" && p.Protocol == corev1.ProtocolTCP) {
-					return port.ContainerPort, true
-				}
+	for _, c := range pod.Spec.Containers {
+		for _, port := range c.Ports {
+			if port.Name == p.TargetPort.StrVal && (port.Protocol == p.Protocol || port.Protocol == "" && p.Protocol == corev1.ProtocolTCP) {
+				return port.ContainerPort, true
 			}
 		}
 	}
 	return 0, false
 }
 
-// endpoint is a Pod as an endpoint of a family.
-func endpoint(service *corev1.Service, pod *corev1.Pod, f world.Family) (discoveryv1.Endpoint, bool) {
+// endpoint is a Pod as an endpoint of a family. One that is going is not ready, but serves as long as it says so (KEP-1669). A
+// Service that publishes what is not ready takes everybody for ready.
+func (s *Server) endpoint(service *corev1.Service, pod *corev1.Pod, f world.Family) (discoveryv1.Endpoint, bool) {
 	var address string
 	for _, ip := range pod.Status.PodIPs {
 		if a, err := netip.ParseAddr(ip.IP); err == nil && world.FamilyOf(a) == f {
@@ -145,6 +169,9 @@ func endpoint(service *corev1.Service, pod *corev1.Pod, f world.Family) (discove
 	if pod.Spec.NodeName != "" {
 		e.NodeName = ptr.To(pod.Spec.NodeName)
 	}
+	if node, ok := s.store.get(byPath("", "v1", "nodes"), "", pod.Spec.NodeName).(*corev1.Node); ok && node.Labels[corev1.LabelTopologyZone] != "" {
+		e.Zone = ptr.To(node.Labels[corev1.LabelTopologyZone])
+	}
 	return e, true
 }
 
@@ -157,27 +184,30 @@ func podReady(pod *corev1.Pod) bool {
 	return false
 }
 
-// endpoints is the legacy object that old proxies read: one family, the Service's first.
-func (s *Server) endpoints(service *corev1.Service, all map[string]*discoveryv1.EndpointSlice) *corev1.Endpoints {
+// endpoints is the legacy object that old proxies read: one family, the Service's first, and nobody who is going.
+func endpoints(service *corev1.Service, all map[string]*discoveryv1.EndpointSlice) *corev1.Endpoints {
 	out := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Namespace: service.Namespace, Name: service.Name}}
-	if len(service.Spec.IPFamilies) == 0 {
-		return out
-	}
-	slice := all[fmt.Sprintf("%s-%s", service.Name, strings.ToLower(string(service.Spec.IPFamilies[0])))]
-	var subset corev1.EndpointSubset
-	for _, p := range slice.Ports {
-		subset.Ports = append(subset.Ports, corev1.EndpointPort{Name: *p.Name, Port: *p.Port, Protocol: *p.Protocol})
-	}
-	for _, e := range slice.Endpoints {
-		address := corev1.EndpointAddress{IP: e.Addresses[0], NodeName: e.NodeName, TargetRef: e.TargetRef}
-		if *e.Conditions.Ready {
-			subset.Addresses = append(subset.Addresses, address)
-		} else {
-			subset.NotReadyAddresses = append(subset.NotReadyAddresses, address)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		slice := all[name]
+		if string(slice.AddressType) != string(service.Spec.IPFamilies[0]) {
+			continue
 		}
-	}
-	if len(slice.Endpoints) > 0 {
-		out.Subsets = []corev1.EndpointSubset{subset}
+		var subset corev1.EndpointSubset
+		for _, p := range slice.Ports {
+			subset.Ports = append(subset.Ports, corev1.EndpointPort{Name: *p.Name, Port: *p.Port, Protocol: *p.Protocol})
+		}
+		for _, e := range slice.Endpoints {
+			address := corev1.EndpointAddress{IP: e.Addresses[0], NodeName: e.NodeName, TargetRef: e.TargetRef}
+			switch {
+			case *e.Conditions.Ready:
+				subset.Addresses = append(subset.Addresses, address)
+			case !*e.Conditions.Terminating:
+				subset.NotReadyAddresses = append(subset.NotReadyAddresses, address)
+			}
+		}
+		if len(subset.Addresses)+len(subset.NotReadyAddresses) > 0 {
+			out.Subsets = append(out.Subsets, subset)
+		}
 	}
 	return out
 }

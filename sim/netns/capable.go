@@ -15,7 +15,7 @@ func (w *World) Capable(c world.Capability) (bool, string) {
 	tries := map[world.Capability]func() error{
 		world.CapIPVS:   tryIPVS,
 		world.CapIPv6:   func() error { return trySocket(unix.AF_INET6, unix.SOCK_STREAM, 0) },
-		world.CapSCTP:   func() error { return trySocket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP) },
+		world.CapSCTP:   TrySCTP,
 		world.CapTunnel: w.tryTunnel,
 	}
 	try, known := tries[c]
@@ -47,6 +47,9 @@ func tryIPVS() error {
 	}
 	return nil
 }
+
+// TrySCTP tells why the kernel cannot speak SCTP, before a world needs it.
+func TrySCTP() error { return trySocket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP) }
 
 func trySocket(family, kind, protocol int) error {
 	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, protocol)

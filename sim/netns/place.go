@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"proxyproof/sim/world"
@@ -50,6 +51,9 @@ func (p *place) Do(ctx context.Context, f func() error) error {
 func (p *place) SourcePort() uint16 { return p.ports.next() }
 
 func (p *place) Listen(ctx context.Context, network string, local netip.AddrPort) (net.Listener, error) {
+	if strings.HasPrefix(network, "sctp") {
+		return make1(p, func() (net.Listener, error) { return listenSCTP(local) })
+	}
 	return make1(p, func() (net.Listener, error) { return listenConfig().Listen(ctx, network, local.String()) })
 }
 

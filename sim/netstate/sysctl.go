@@ -38,6 +38,27 @@ var linkSysctls = []struct{ prefix, name string }{
 	{"net.ipv6.conf.", "forwarding"},
 }
 
+// SysctlNames are those that are read, with "all" and "default" for those of each link.
+func SysctlNames() []string {
+	names := slices.Clone(globalSysctls)
+	for _, s := range linkSysctls {
+		names = append(names, s.prefix+"all."+s.name, s.prefix+"default."+s.name)
+	}
+	return names
+}
+
+// KnowsSysctl tells whether a setting is read, be it that of a link.
+func KnowsSysctl(name string) bool {
+	if slices.Contains(globalSysctls, name) {
+		return true
+	}
+	return slices.ContainsFunc(linkSysctls, func(s struct{ prefix, name string }) bool {
+		link, found := strings.CutPrefix(name, s.prefix)
+		link, ends := strings.CutSuffix(link, "."+s.name)
+		return found && ends && link != "" && !strings.Contains(link, ".")
+	})
+}
+
 // sysctls keeps the files open: each belongs to the namespace in which it was opened, and reading it again is one system call.
 type sysctls struct {
 	files map[string]int

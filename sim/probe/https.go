@@ -6,14 +6,17 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// Request is what an HTTPS probe asks for.
+// Request is what an HTTP or HTTPS probe asks for.
 type Request struct {
-	// TLS must name the roots and the server; nil trusts nobody.
+	// TLS must name the roots and the server; nil trusts nobody. HTTP does not need it.
 	TLS *tls.Config
 	// Path, such as "/healthz".
 	Path   string
@@ -26,17 +29,22 @@ type Request struct {
 const maxBody = 4096
 
 // HTTPS asks a server over TLS once, on a connection of its own.
-func HTTPS(ctx context.Context, a Aim, q Request) Result {
+func HTTPS(ctx context.Context, a Aim, q Request) Result { return a.asked(ctx, "https", q, shake) }
+
+// HTTP does the same without TLS.
+func HTTP(ctx context.Context, a Aim, q Request) Result { return a.asked(ctx, "http", q, plain) }
+
+func (a Aim) asked(ctx context.Context, name string, q Request, begin func(*socket, Request) (*session, error)) Result {
 	ctx, cancel := a.bounded(ctx)
 	defer cancel()
 	start := time.Now()
-	r, s := a.connect(ctx, "https")
+	r, s := a.connect(ctx, name, unix.IPPROTO_TCP)
 	if s == nil {
 		return r
 	}
 	defer s.Close()
 	defer s.bind(ctx)()
-	session, err := shake(s, q)
+	session, err := begin(s, q)
 	if err == nil {
 		err = session.ask(&r)
 	}
@@ -47,28 +55,39 @@ func HTTPS(ctx context.Context, a Aim, q Request) Result {
 	return r
 }
 
-// session is a TLS session on a connection.
+// session is a conversation on a connection.
 type session struct {
-	conn    *tls.Conn
+	conn    net.Conn
 	reader  *bufio.Reader
 	request *http.Request
 	status  int
 }
 
-// shake makes a session.
-func shake(s *socket, q Request) (*session, error) {
+// plain makes a session without TLS.
+func plain(s *socket, q Request) (*session, error) { return converse(s, s, q) }
+
+// converse makes a session on a connection that stands.
+func converse(s *socket, conn net.Conn, q Request) (*session, error) {
 	target, err := url.Parse(q.Path)
 	if err != nil {
 		return nil, err
 	}
+	request := &http.Request{Method: http.MethodGet, URL: target, Host: s.remote.String(), Header: q.Header}
+	return &session{conn, bufio.NewReader(conn), request, q.Status}, nil
+}
+
+// shake makes a session with TLS.
+func shake(s *socket, q Request) (*session, error) {
 	config := &tls.Config{}
 	if q.TLS != nil {
 		config = q.TLS.Clone()
 	}
 	config.NextProtos = []string{"http/1.1"}
 	conn := tls.Client(s, config)
-	request := &http.Request{Method: http.MethodGet, URL: target, Host: s.remote.String(), Header: q.Header}
-	return &session{conn, bufio.NewReader(conn), request, q.Status}, conn.Handshake()
+	if err := conn.Handshake(); err != nil {
+		return nil, err
+	}
+	return converse(s, conn, q)
 }
 
 // ask makes one request on the session and completes the result with the answer.

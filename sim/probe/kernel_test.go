@@ -41,7 +41,7 @@ func newBed(t *testing.T) *bed {
 		Families: []world.Family{world.IPv4, world.IPv6},
 		Backend:  netstate.Legacy,
 		Nodes:    []world.NodeSpec{{Name: "cp", Addresses: 1}},
-		Pods:     []world.PodSpec{{Name: "web-1", Node: "cp", Listen: []world.Port{{Number: 8080, Protocol: world.TCP}, {Number: 8080, Protocol: world.UDP}}}},
+		Pods:     []world.PodSpec{{Name: "web-1", Node: "cp", Listen: []world.Port{{Number: 8080, Protocol: world.TCP}, {Number: 8080, Protocol: world.UDP}, {Number: 8080, Protocol: world.SCTP}}}},
 		Clients:  []world.ClientSpec{{Name: "laptop"}},
 	})
 	if err != nil {
@@ -102,6 +102,8 @@ func TestOutcomes(t *testing.T) {
 			}{
 				{"answered", probe.TCP, b.aim(b.pod, f, 8080), probe.Answered, nil},
 				{"udp answered", probe.UDP, b.aim(b.pod, f, 8080), probe.Answered, nil},
+				{"sctp answered", probe.SCTP, b.aim(b.pod, f, 8080), probe.Answered, nil},
+				{"sctp closed port", probe.SCTP, b.aim(b.node, f, 999), probe.Refused, nil},
 				{"closed port", probe.TCP, b.aim(b.node, f, 999), probe.Refused, nil},
 				{"reject with reset", probe.TCP, b.aim(b.node, f, 1001), probe.Refused, nil},
 				{"reject with ICMP", probe.TCP, b.aim(b.node, f, 1000), probe.Rejected, new(icmp[f])},

@@ -18,7 +18,7 @@ import (
 func Connect(ctx context.Context, a Aim) Result {
 	ctx, cancel := a.bounded(ctx)
 	defer cancel()
-	r, s := a.connect(ctx, "connect")
+	r, s := a.connect(ctx, "connect", unix.IPPROTO_TCP)
 	if s != nil {
 		s.Close()
 		r.Outcome = Answered
@@ -27,11 +27,17 @@ func Connect(ctx context.Context, a Aim) Result {
 }
 
 // TCP connects to a server of the world, which answers at once.
-func TCP(ctx context.Context, a Aim) Result {
+func TCP(ctx context.Context, a Aim) Result { return a.greeted(ctx, "tcp", unix.IPPROTO_TCP) }
+
+// SCTP does the same over SCTP, with a socket that behaves like one of TCP.
+func SCTP(ctx context.Context, a Aim) Result { return a.greeted(ctx, "sctp", unix.IPPROTO_SCTP) }
+
+// greeted connects and waits for the server's first line.
+func (a Aim) greeted(ctx context.Context, name string, protocol int) Result {
 	ctx, cancel := a.bounded(ctx)
 	defer cancel()
 	start := time.Now()
-	r, s := a.connect(ctx, "tcp")
+	r, s := a.connect(ctx, name, protocol)
 	if s == nil {
 		return r
 	}
@@ -100,11 +106,11 @@ func (a Aim) exchange(ctx context.Context, name string, kind, protocol int, requ
 	}
 }
 
-// connect makes a TCP connection; if it cannot, the socket is nil and the result says why.
-func (a Aim) connect(ctx context.Context, protocol string) (Result, *socket) {
-	r := a.begin(protocol)
+// connect makes a connection; if it cannot, the socket is nil and the result says why.
+func (a Aim) connect(ctx context.Context, name string, protocol int) (Result, *socket) {
+	r := a.begin(name)
 	start := time.Now()
-	s, err := a.open(ctx, unix.SOCK_STREAM, 0)
+	s, err := a.open(ctx, unix.SOCK_STREAM, protocol)
 	if err == nil {
 		r.Local = sane(s.local())
 		err = s.connected(ctx)

@@ -75,7 +75,7 @@ const bindAttempts = 50
 
 // bind gives the socket its address and, if its protocol has ports, a port.
 func (a Aim) bind(fd, protocol int) error {
-	local, ports := a.local(), protocol == 0 || protocol == unix.IPPROTO_TCP || protocol == unix.IPPROTO_UDP
+	local, ports := a.local(), protocol == unix.IPPROTO_TCP || protocol == unix.IPPROTO_UDP || protocol == unix.IPPROTO_SCTP
 	if !local.IsValid() {
 		if !ports {
 			return nil

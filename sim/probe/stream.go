@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"proxyproof/sim/world"
 )
 
@@ -19,7 +21,7 @@ import (
 func HoldTCP(ctx context.Context, a Aim, p Pace) (Held, error) {
 	making, cancel := a.bounded(ctx)
 	defer cancel()
-	r, s := a.connect(making, "tcp")
+	r, s := a.connect(making, "tcp", unix.IPPROTO_TCP)
 	if s == nil {
 		return nil, r.Err()
 	}
@@ -51,7 +53,7 @@ func HoldTCP(ctx context.Context, a Aim, p Pace) (Held, error) {
 func HoldHTTPS(ctx context.Context, a Aim, q Request, p Pace) (Held, error) {
 	making, cancel := a.bounded(ctx)
 	defer cancel()
-	r, s := a.connect(making, "https")
+	r, s := a.connect(making, "https", unix.IPPROTO_TCP)
 	if s == nil {
 		return nil, r.Err()
 	}

@@ -7,7 +7,7 @@ import (
 
 // Answer is what the servers in pods say: who they are and whom they saw.
 //
-// Over TCP it is the first line, sent at once when a connection is accepted; every line that the client then sends comes back
+// Over TCP and SCTP it is the first line, sent at once when a connection is accepted; every line that the client then sends comes back
 // unchanged until it closes. Over UDP it answers each datagram, with the datagram's payload as Echo. Lines end in "\n" and are
 // at most MaxAnswer bytes long.
 type Answer struct {

@@ -86,6 +86,7 @@ type Place interface {
 	// again soon to any place of the world. IPVS rewrites the answers of a connection by their ports alone: when a node talks to
 	// itself through a VIP and then directly, from the same port, the second connection's answers come back as the VIP's.
 	SourcePort() uint16
+	// Listen takes the networks of package net, and "sctp4" and "sctp6" where the kernel has SCTP.
 	Listen(ctx context.Context, network string, local netip.AddrPort) (net.Listener, error)
 	ListenPacket(ctx context.Context, network string, local netip.AddrPort) (net.PacketConn, error)
 	// Do runs f on a thread of its own inside the place's namespaces: for sockets that the calls above do not cover, and on nodes for

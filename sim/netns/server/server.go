@@ -1,4 +1,4 @@
-// Package server answers who it is and whom it saw, over TCP and UDP; world.Answer is the protocol. It runs as goroutines with
+// Package server answers who it is and whom it saw, over TCP, SCTP and UDP; world.Answer is the protocol. It runs as goroutines with
 // sockets inside a place, on every address of both families.
 package server
 
@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 
 	"proxyproof/sim/world"
@@ -47,8 +48,8 @@ func (s *Server) listen(ctx context.Context, p world.Place, port world.Port, f w
 	}
 	at := netip.AddrPortFrom(any, port.Number)
 	switch port.Protocol {
-	case world.TCP:
-		l, err := p.Listen(ctx, "tcp"+digit, at) // tcp6 does not take IPv4 connections
+	case world.TCP, world.SCTP:
+		l, err := p.Listen(ctx, strings.ToLower(string(port.Protocol))+digit, at) // tcp6 does not take IPv4 connections
 		if err != nil {
 			return err
 		}

@@ -135,7 +135,7 @@ func TestPortTaken(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "listen on") {
 		t.Errorf("%v", err)
 	}
-	_, err = server.Start(t.Context(), here{}, "web-2", world.Port{Number: port, Protocol: world.SCTP}, []world.Family{world.IPv4})
+	_, err = server.Start(t.Context(), here{}, "web-2", world.Port{Number: port, Protocol: "DCCP"}, []world.Family{world.IPv4})
 	if !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("%v", err)
 	}
