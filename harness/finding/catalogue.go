@@ -156,6 +156,12 @@ var process = []Entry{
 		LookAt:  "The subject's API path, and the findings about the API server's address.",
 	},
 	{
+		ID:      "subject-not-back",
+		Summary: "The subject did not open its watches again after the API server had been away.",
+		Meaning: "It goes on with what it last knew, and follows no change until it is restarted.",
+		LookAt:  "Its requests after the API server was healed, and what its log says of the errors before.",
+	},
+	{
 		ID:      "subject-ignored-sigterm",
 		Summary: "The subject did not exit in time after SIGTERM.",
 		Meaning: "A rollout kills it in the middle of a write.",

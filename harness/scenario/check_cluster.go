@@ -51,6 +51,34 @@ func (c *checker) checkPods(step *Step, now *story) {
 	}
 }
 
+// checkAPI checks what happens to the API server, and takes note.
+func (c *checker) checkAPI(step *Step, now *story) {
+	at := c.at(&step.API)
+	switch {
+	case step.API == APIHeal && now.api == "":
+		c.report(at, "it lasts no longer than its step", "the API server has no fault at this step")
+	case step.API.Lasts() && now.api != "":
+		c.report(at, "write api: heal before", "the API server has a fault already, since line %d: %s", now.apiLine, now.api)
+	case step.API == APIHeal:
+		now.api = ""
+	case step.API.Lasts():
+		now.api, now.apiLine = step.API, c.at(step).line
+		if now.api == APIOutage {
+			c.checkHeldAPI(now.apiLine)
+		}
+	}
+}
+
+// checkHeldAPI checks that nobody holds a connection that the step on a line ends.
+func (c *checker) checkHeldAPI(line int) {
+	for i := range c.scenario.Hold {
+		h := &c.scenario.Hold[i]
+		if t, err := parseTarget(h.To); err == nil && speaks(t) == HoldHTTPS && h.Kind != HoldPing {
+			c.report(c.at(&h.To), "hold something else", "%s is reset by the outage on line %d", h.To, line)
+		}
+	}
+}
+
 // checkEndpoints checks the endpoints that somebody sets by hand.
 func (c *checker) checkEndpoints(step *Step, now *story) {
 	if len(step.Endpoints) == 0 {

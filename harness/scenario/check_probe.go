@@ -108,6 +108,9 @@ func (c *checker) checkProbe(p probe) (Target, bool) {
 	}
 	c.checkIndex(t, p)
 	c.checkVia(t, p)
+	if speaks(t) == HoldHTTPS && p.kind == probeReach && p.now.api.Cuts() {
+		c.bad(p, "", "reach it after api: heal", "nobody reaches the API server since line %d: %s", p.now.apiLine, p.now.api)
+	}
 	return t, len(c.problems) == before
 }
 

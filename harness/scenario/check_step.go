@@ -17,7 +17,10 @@ type story struct {
 	// foreign is the line that brought a foreign thing.
 	foreign map[string]int
 	// pods are those that have changed, by name.
-	pods    map[string]Life
+	pods map[string]Life
+	// api is the fault of the API server, and apiLine where it began.
+	api     APIAction
+	apiLine int
 	started bool // the subject was started at least once
 	running bool
 }
@@ -64,16 +67,16 @@ func (c *checker) checkSteps() {
 }
 
 // verbNames are the things that a step can do, in the order in which the documentation has them.
-var verbNames = []string{"apply", "delete", "pods", "endpoints", "foreign", "withdraw", "disturb", "subject", "expect", "state"}
+var verbNames = []string{"apply", "delete", "pods", "endpoints", "api", "foreign", "withdraw", "disturb", "subject", "expect", "state"}
 
 func (c *checker) checkStep(step *Step, now *story) {
 	checks := map[string]func(*Step, *story){
-		"apply": c.checkApply, "delete": c.checkDelete, "pods": c.checkPods, "endpoints": c.checkEndpoints, "foreign": c.checkForeign,
+		"apply": c.checkApply, "delete": c.checkDelete, "pods": c.checkPods, "endpoints": c.checkEndpoints, "api": c.checkAPI, "foreign": c.checkForeign,
 		"withdraw": c.checkWithdraw, "disturb": c.checkDisturb, "subject": c.checkAction, "expect": c.checkExpects,
 		"state": c.checkStates,
 	}
 	verbs := c.written(map[string]any{
-		"apply": &step.Apply, "delete": &step.Delete, "pods": &step.Pods, "endpoints": &step.Endpoints, "foreign": &step.Foreign,
+		"apply": &step.Apply, "delete": &step.Delete, "pods": &step.Pods, "endpoints": &step.Endpoints, "api": &step.API, "foreign": &step.Foreign,
 		"withdraw": &step.Withdraw, "disturb": &step.Disturb, "subject": &step.Subject, "expect": &step.Expect, "state": &step.State,
 	})
 	switch len(verbs) {

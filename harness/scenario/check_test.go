@@ -165,6 +165,12 @@ func TestSense(t *testing.T) {
 		{"backends: [web-1]}", "backends: [web-1], sticky: true}", "true}", "sticky cannot fail with a single backend", "name all backends"},
 		{"backends: [web-1]}", "source: node}", "cp], source", "from node cp the address of the client is that of the node", "probe from a pod or a client"},
 		{`to: "node(cp)[1]", kind: ping`, `to: "pod(web-1):53/sctp"`, `"pod(web-1):53/sctp"`, "hold pod(web-1):53/sctp: pod web-1 listens on 8080/tcp, 53/udp", "add the port to its listen"},
+		// The API server.
+		{"  - subject: restart\n", "  - api: heal\n", "heal", "the API server has no fault at this step", ""},
+		{"  - subject: restart\n", "  - api: slow\n  - api: errors\n", "errors", "the API server has a fault already, since line 38: slow", "write api: heal before"},
+		{"  - subject: restart\n", "  - api: gone\n", "gone", `api: unknown API action "gone"`, "API actions: outage, black-hole"},
+		{"  - subject: restart\n", "  - api: outage\n", "apiserver(cp), max", "apiserver(cp) is reset by the outage on line 38", "hold something else"},
+		{"  - subject: restart\n", "  - api: black-hole\n  - expect: [{reach: apiserver(cp), from: cp}]\n", "apiserver(cp), from", "nobody reaches the API server since line 38: black-hole", "reach it after api: heal"},
 		// State.
 		{"  - subject: restart\n", "  - state: []\n", "[]\n", "state is empty", "add a check"},
 		{"  - subject: restart\n", "  - state: [{absent: true}]\n", "{absent", "the check is about 0 things", "write exactly one of ipvs, ipset"},

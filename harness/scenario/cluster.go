@@ -88,3 +88,28 @@ func (l Life) State() PodState {
 	}
 	return PodReady
 }
+
+// APIAction is what happens to the API server.
+type APIAction string
+
+// The API actions. The first four last until it is healed.
+const (
+	APIOutage      APIAction = "outage"
+	APIBlackHole   APIAction = "black-hole"
+	APISlow        APIAction = "slow"
+	APIErrors      APIAction = "errors"
+	APIDropWatches APIAction = "drop-watches"
+	APIExpire      APIAction = "expire"
+	APIHeal        APIAction = "heal"
+)
+
+// Lasts tells whether the action lasts until the API server is healed.
+func (a APIAction) Lasts() bool {
+	return a == APIOutage || a == APIBlackHole || a == APISlow || a == APIErrors
+}
+
+// Deafens tells whether the subject can learn nothing from the API server then.
+func (a APIAction) Deafens() bool { return a.Lasts() && a != APISlow }
+
+// Cuts tells whether nobody reaches the API server then.
+func (a APIAction) Cuts() bool { return a == APIOutage || a == APIBlackHole }

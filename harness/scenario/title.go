@@ -19,6 +19,8 @@ func (s Step) Title() string {
 		return titles(s.Pods)
 	case len(s.Endpoints) > 0:
 		return titles(s.Endpoints)
+	case s.API != "":
+		return "API server: " + string(s.API)
 	case len(s.Foreign) > 0:
 		var names []string
 		for _, f := range s.Foreign {

@@ -69,6 +69,10 @@ func (PodState) choices() ([]string, string) {
 
 func (Source) choices() ([]string, string) { return wordsOf(SourceClient, SourceNode), "source" }
 
+func (APIAction) choices() ([]string, string) {
+	return wordsOf(APIOutage, APIBlackHole, APISlow, APIErrors, APIDropWatches, APIExpire, APIHeal), "API action"
+}
+
 // holdKinds are the words of Hold.Kind.
 func holdKinds() []string { return []string{HoldHTTPS, HoldTCP, HoldUDP, HoldPing} }
 

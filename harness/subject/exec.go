@@ -168,7 +168,7 @@ func (e execProfile) Command(s Setting) (world.Command, error) {
 }
 
 func (e execProfile) IsError(line string) bool {
-	return crashed(line) || slices.ContainsFunc(e.Errors, func(expression string) bool { return regexp.MustCompile(expression).MatchString(line) })
+	return Crashed(line) || slices.ContainsFunc(e.Errors, func(expression string) bool { return regexp.MustCompile(expression).MatchString(line) })
 }
 
 func (e execProfile) Ready() Ready {

@@ -72,7 +72,7 @@ var kubeRouterMay = []*regexp.Regexp{
 }
 
 func (kubeRouter) IsError(line string) bool {
-	return crashed(line) || klogError.MatchString(line) && !matchesAny(kubeRouterMay, line)
+	return Crashed(line) || klogError.MatchString(line) && !matchesAny(kubeRouterMay, line)
 }
 
 func (kubeRouter) Ready() Ready { return Ready{IPVS: true} }

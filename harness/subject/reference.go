@@ -46,7 +46,7 @@ func (reference) Command(s Setting) (world.Command, error) {
 
 // IsError: the reference logs through slog; it uses the level ERROR for faults only.
 func (reference) IsError(line string) bool {
-	return strings.Contains(line, "level=ERROR") || crashed(line)
+	return strings.Contains(line, "level=ERROR") || Crashed(line)
 }
 
 func (reference) Ready() Ready { return Ready{IPVS: true} }

@@ -86,8 +86,8 @@ func ProfileOf(name, version string, d *Definition) (Profile, error) {
 	return nil, fmt.Errorf("unknown subject profile %q", name)
 }
 
-// crashed tells whether a line is what a Go program says when it crashes, or finds out that it is racing with itself.
-func crashed(line string) bool {
+// Crashed tells whether a line is what a Go program says when it crashes, or finds out that it is racing with itself.
+func Crashed(line string) bool {
 	return strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") || strings.HasPrefix(line, "WARNING: DATA RACE")
 }
 

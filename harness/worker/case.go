@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"proxyproof/harness/event"
@@ -26,6 +27,9 @@ type caseRun struct {
 	*cluster
 	proxies []*proxy
 	foreign []injection
+	faults  faults
+	// excused: the subject may log errors, since the API server is or was not as it should be.
+	excused atomic.Bool
 	holds   []*hold
 	holding bool // the holds of Services have begun
 	settler *settler
@@ -152,6 +156,8 @@ func (c *caseRun) take(ctx context.Context, step scenario.Step) (gone bool, err 
 		err = c.changePods(ctx, step.Pods)
 	case len(step.Endpoints) > 0:
 		err = c.setEndpoints(ctx, step.Endpoints)
+	case step.API != "":
+		gone, err = c.harm(ctx, step.API)
 	case len(step.Foreign) > 0:
 		err = c.inject(ctx, step.Foreign)
 	case len(step.Withdraw) > 0:
@@ -178,6 +184,9 @@ func (c *caseRun) judgeStep(ctx context.Context, step scenario.Step) (gone bool,
 		return false, err
 	}
 	c.record.find(result.findings...)
+	if c.faults.now == "" {
+		c.excused.Store(false)
+	}
 	if err := c.recordKernel(ctx); err != nil {
 		return false, err
 	}

@@ -28,6 +28,7 @@ func (c *caseRun) judge(ctx context.Context, step scenario.Step) ([]finding.Find
 	for _, v := range views {
 		findings = append(findings, c.judgeView(v)...)
 	}
+	findings = append(findings, c.notBack()...)
 	states, err := c.judgeStates(step.State, views)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func (c *caseRun) judgeView(v invariant.View) []finding.Finding {
 
 // views are the nodes whose subject was started at least once.
 func (c *caseRun) views(ctx context.Context) ([]invariant.View, error) {
-	objects := c.objects()
+	objects := c.known()
 	var views []invariant.View
 	for _, p := range c.proxies {
 		if p.process == nil {
@@ -163,6 +164,7 @@ func (c *caseRun) look(ctx context.Context) (moment, error) {
 	if m.pending, err = c.api.Outstanding(); err != nil {
 		return m, err
 	}
+	m.busy = !c.faults.now.Deafens() && c.api.Missing() > 0
 	for _, p := range c.proxies {
 		if p.process == nil {
 			continue

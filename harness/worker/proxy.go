@@ -24,6 +24,8 @@ type proxy struct {
 	process world.Process // nil before the first start
 	// wanted is true while the scenario wants it to run.
 	wanted bool
+	// late: it was started while the API server told nobody anything, and was not yet waited for.
+	late bool
 	// before is the node's state before the first start, last the state that was recorded last.
 	before, last *netstate.State
 
@@ -82,7 +84,7 @@ func (c *caseRun) hear(p *proxy, line world.Line) {
 		})
 	case within:
 		c.record.add(event.Event{Time: line.Time, Log: &event.Log{Node: p.node.Name(), Line: line.Text}})
-		p.note(line.Text, c.profile)
+		p.note(line.Text, c.profile, c.excused.Load())
 	}
 }
 
@@ -96,9 +98,9 @@ func (p *proxy) count(size int) (within, first bool) {
 	return within, before && !within
 }
 
-// note looks for errors and for the sign of readiness.
-func (p *proxy) note(line string, profile subject.Profile) {
-	isError, sign := profile.IsError(line), profile.Ready().Log
+// note looks for errors and for the sign of readiness. An error may be excused, a crash never.
+func (p *proxy) note(line string, profile subject.Profile, excused bool) {
+	isError, sign := profile.IsError(line) && !(excused && !subject.Crashed(line)), profile.Ready().Log
 	p.lock.Lock()
 	defer p.lock.Unlock()
 	if isError && len(p.errors) < logErrors {
@@ -165,13 +167,12 @@ func (c *caseRun) startSubjects(ctx context.Context) (gone bool, err error) {
 		}
 	}
 	for _, p := range c.proxies {
-		ready, err := c.awaitReady(ctx, p)
-		if err != nil {
-			return false, err
-		}
-		gone = gone || !ready
+		p.late = true
 	}
-	return gone, nil
+	if c.faults.now.Deafens() {
+		return false, nil
+	}
+	return c.awaitLate(ctx)
 }
 
 // A subject may take readyRest, for delays of its own, and readyWork on a nominal machine to become ready.
@@ -322,6 +323,7 @@ func (c *caseRun) act(ctx context.Context, action scenario.SubjectAction) (gone 
 // end stops or kills the subject of a node.
 func (c *caseRun) end(ctx context.Context, p *proxy, action scenario.SubjectAction) error {
 	p.wanted = false
+	defer c.control.Forget()
 	if !p.alive() {
 		return nil
 	}

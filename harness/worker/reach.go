@@ -47,9 +47,11 @@ const (
 func (c *caseRun) guardJobs() []job {
 	var jobs []job
 	server := c.apiNode
-	for _, a := range allAddrs(server, c.job.Family) {
-		for _, from := range c.places() {
-			jobs = append(jobs, c.guardJob(from, a))
+	if !c.faults.now.Cuts() { // what the scenario cuts is no fault of the subject's
+		for _, a := range allAddrs(server, c.job.Family) {
+			for _, from := range c.places() {
+				jobs = append(jobs, c.guardJob(from, a))
+			}
 		}
 	}
 	for _, p := range c.proxies {

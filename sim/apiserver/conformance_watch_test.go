@@ -99,7 +99,7 @@ var watchChecks = []check{
 		})
 	}},
 	{"what a watch has not sent is outstanding", func(a *api) {
-		w := a.server.store.follow(byPath("", "v1", "configmaps"), a.server.store.version)
+		w := a.server.store.follow(watchName{"test", byPath("", "v1", "configmaps")}, a.server.store.version)
 		defer a.server.store.unfollow(w)
 		a.configMap("a", nil)
 		n, err := a.server.Outstanding()

@@ -19,11 +19,16 @@ type tracked struct {
 }
 
 func (t tracked) Accept() (net.Conn, error) {
-	c, err := t.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		c, err := t.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if fault, _ := t.server.present(); fault != FaultOutage {
+			return t.server.track(c), nil
+		}
+		reset(c)
 	}
-	return t.server.track(c), nil
 }
 
 type trackedConn struct {
@@ -83,8 +88,12 @@ func (t *trackedConn) Close() error {
 }
 
 // Outstanding is 0 when every watch has written the newest change of its resource and the kernel says that the peers have
-// acknowledged every byte: SIOCOUTQ counts what was sent and not acknowledged. Connections without a watch do not count.
+// acknowledged every byte: SIOCOUTQ counts what was sent and not acknowledged. Connections without a watch do not count. While clients
+// can learn nothing, nothing is on its way to them.
 func (s *Server) Outstanding() (int, error) {
+	if fault, _ := s.present(); fault.Deaf() {
+		return 0, nil
+	}
 	total := s.store.unsent()
 	s.lock.Lock()
 	defer s.lock.Unlock()

@@ -4,7 +4,7 @@
 // with everything that informers rely on, status updates, leases; with the defaulting, allocation, validation and endpoint
 // controller of a real cluster. It keeps everything in memory, writes in one order, and decides by a seed.
 //
-// Later faults (outage, slowness, errors) belong around Server.handler.
+// Its faults (outage, slowness, errors) are in fault.go.
 package apiserver
 
 import (
@@ -64,13 +64,15 @@ type Server struct {
 	cert      certificate
 	handler   http.Handler
 
-	lock    sync.Mutex
-	servers []*http.Server
-	conns   map[*trackedConn]bool
-	closed  bool
-	serving sync.WaitGroup
-	ctx     context.Context // ends watches
-	cancel  context.CancelFunc
+	lock      sync.Mutex
+	servers   []*http.Server
+	listeners []net.Listener
+	conns     map[*trackedConn]bool
+	broken    breakage
+	closed    bool
+	serving   sync.WaitGroup
+	ctx       context.Context // ends watches
+	cancel    context.CancelFunc
 }
 
 // namespaces exist in every cluster.
@@ -100,7 +102,7 @@ func New(c Config) (*Server, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cert.authority = authority
 	s.AddNames(netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
-	s.handler = s.recorded(s.authenticated(http.HandlerFunc(s.serve)))
+	s.handler = s.recorded(s.authenticated(s.hindered(http.HandlerFunc(s.serve))))
 	return s, s.bootstrap()
 }
 
@@ -171,7 +173,7 @@ func (s *Server) Serve(name string, l net.Listener) error {
 		s.lock.Unlock()
 		return l.Close()
 	}
-	s.servers = append(s.servers, server)
+	s.servers, s.listeners = append(s.servers, server), append(s.listeners, l)
 	s.serving.Add(1)
 	s.lock.Unlock()
 	defer s.serving.Done()
@@ -190,7 +192,7 @@ func (s *Server) Close() error {
 	s.closed = true
 	servers := s.servers
 	s.lock.Unlock()
-	s.cancel()
+	s.cancel() // and with it whoever waits for a fault to be over
 	s.abandon()
 	var errs []error
 	for _, server := range servers {
@@ -206,16 +208,17 @@ const token = "proxyproof"
 // authenticated lets anybody ask whether the server is there, as a real one does, and nobody else in without the token.
 func (s *Server) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/healthz", "/readyz", "/livez", "/version":
-		default:
-			if r.Header.Get("Authorization") != "Bearer "+token {
-				writeStatus(w, r, unauthorized())
-				return
-			}
+		if !isHealth(r.URL.Path) && r.Header.Get("Authorization") != "Bearer "+token {
+			writeStatus(w, r, unauthorized())
+			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// isHealth tells whether a path is one of those by which a server says that it is there.
+func isHealth(path string) bool {
+	return path == "/healthz" || path == "/readyz" || path == "/livez" || path == "/version"
 }
 
 // recorded reports every request.

@@ -22,6 +22,7 @@ type store struct {
 	// wake is closed and replaced at every change.
 	wake    chan struct{}
 	watches map[*watching]bool
+	serial  uint64 // of the youngest watch
 }
 
 // change is one write.
@@ -35,8 +36,9 @@ type change struct {
 
 // watching is the progress of a watch.
 type watching struct {
-	resource *resource
-	sent     uint64 // every change up to this version was written to the connection
+	watchName
+	serial uint64 // of watches, in the order in which they began
+	sent   uint64 // every change up to this version was written to the connection
 }
 
 // historyKept is how many changes a watch can lag behind.
@@ -103,6 +105,14 @@ func (s *store) compact() {
 	s.history = nil
 }
 
+// expire is compact, and the present version is one that no client has seen: none can go on from where it was.
+func (s *store) expire() {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.version++
+	s.history = nil
+}
+
 // oldest is the oldest version from which a watch can start. The lock is held.
 func (s *store) oldest() uint64 {
 	if len(s.history) == 0 {
@@ -150,12 +160,24 @@ func (s *store) listLocked(r *resource, namespace string) []runtime.Object {
 }
 
 // follow registers a watch, so that what it has not yet sent is known.
-func (s *store) follow(r *resource, from uint64) *watching {
+func (s *store) follow(name watchName, from uint64) *watching {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	w := &watching{r, from}
+	s.serial++
+	w := &watching{name, s.serial, from}
 	s.watches[w] = true
 	return w
+}
+
+// watched are the watches that are open, each with the serial of its youngest.
+func (s *store) watched() map[watchName]uint64 {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	open := map[watchName]uint64{}
+	for w := range s.watches {
+		open[w.watchName] = max(open[w.watchName], w.serial)
+	}
+	return open
 }
 
 func (s *store) unfollow(w *watching) {

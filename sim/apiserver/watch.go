@@ -106,11 +106,13 @@ func (w *stream) run(r *http.Request, limit <-chan time.Time) error {
 			return err
 		}
 	}
-	progress := w.server.store.follow(w.target.resource, version)
+	listener, _ := r.Context().Value(listenerKey{}).(string)
+	progress := w.server.store.follow(watchName{listener, w.target.resource}, version)
 	defer w.server.store.unfollow(progress)
 	ticker := time.NewTicker(bookmarkInterval)
 	defer ticker.Stop()
 	for {
+		w.server.hinder(r.Context())
 		changes, upTo, next, err := w.server.store.since(w.target.resource, version)
 		if err != nil {
 			return err
