@@ -84,3 +84,17 @@ func (r Run) String() string {
 	}
 	return words
 }
+
+// Sum is what runs of one commit say together, where nothing else is known: one that shows the finding decides, and it is only
+// absent if none of them has a strange finding, which may hide it.
+func (q Question) Sum(runs []Run) Kind {
+	s := newState(q, History{})
+	t, mute := s.tally(runs, s.familiar())
+	switch {
+	case t.present > 0:
+		return Bad
+	case mute > 0 || t.absent == 0:
+		return Skip
+	}
+	return Good
+}
