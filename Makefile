@@ -10,13 +10,13 @@ RUN     := $(BIN)/proxyproof run --die-with-parent --junit $(OUT)/junit.xml --ev
 # Packages whose tests need a kernel with IPVS; they run as compiled binaries in the VM.
 KERNEL  := sim/netns sim/netstate sim/probe sim/apiserver reference/apply
 
-.PHONY: test-scenarios test build lint unit kernel killed subjects mutants clean deps-run deps-test
+.PHONY: test-scenarios test build lint unit kernel killed bisected subjects mutants clean deps-run deps-test
 
 test-scenarios: deps-run build ## run every scenario in every IP family against the reference
 	@mkdir -p $(OUT)
 	$(RUN) $(ARGS)
 
-test: deps-test build lint unit kernel killed subjects ## everything: linters, unit tests, kernel tests, all scenarios
+test: deps-test build lint unit kernel killed bisected subjects ## everything: linters, unit tests, kernel tests, all scenarios
 	@ci/totals $(OUT) -- $(MAKE) --no-print-directory test-scenarios
 
 build: ## the harness, the reference proxy, and the reference with the bug zoo
@@ -41,6 +41,9 @@ kernel: build ## tests of the packages that need IPVS, on a kernel that has it
 
 killed: build ## what a run leaves on this machine when it is killed: nothing
 	ci/killed 3 $(BIN)/proxyproof run --focus keeps-apiserver
+
+bisected: build ## searches for the culprit in generated repositories, one of them killed, and the same with git bisect
+	ci/bisected $(BIN)/proxyproof
 
 # Findings that are expected are listed in the fixtures' own files; others fail the run.
 subjects: build ## what the harness says of proxies that it does not know, and of those that misbehave

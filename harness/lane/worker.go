@@ -260,6 +260,17 @@ func (w *Worker) Push(ctx context.Context, f File) error {
 	return nil
 }
 
+// Drop makes the worker forget a file that was pushed, since it keeps them in memory.
+func (w *Worker) Drop(hash string) error {
+	w.pushing.Lock()
+	defer w.pushing.Unlock()
+	if !w.pushed[hash] {
+		return nil
+	}
+	delete(w.pushed, hash)
+	return w.conn.Send(wire.TypeDrop, wire.Drop{Hash: hash})
+}
+
 // Run executes a case. Events arrive at sink, in order, from one goroutine. An error is trouble of the worker's own: the case
 // has no verdict.
 func (w *Worker) Run(ctx context.Context, job wire.Job, sink func(event.Event)) error {

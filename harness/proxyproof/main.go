@@ -19,6 +19,8 @@ import (
 // commandLine is everything that can be asked of the program.
 type commandLine struct {
 	Run     runCommand     `cmd:"" help:"Run scenarios against service proxies and judge what the kernel and the packets do."`
+	Bisect  bisectCommand  `cmd:"" help:"Find the commit of a proxy that broke a behaviour, or mended it."`
+	Verdict verdictCommand `cmd:"" help:"Judge the work tree that it is started in, for git bisect run: 0 good, 1 bad, 125 skip, 129 trouble."`
 	Mutants mutantsCommand `cmd:"" help:"Prove that the scenarios find what they say: run them against the bug zoo."`
 	Doctor  doctorCommand  `cmd:"" help:"Try what works on this machine, and tell what mends the rest."`
 	Lint    lintCommand    `cmd:"" help:"Check scenario files without running anything."`
@@ -55,10 +57,15 @@ func program() int {
 		kong.UsageOnError(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
+	exitUsage, exitInfra := run.ExitUsage, run.ExitInfra
+	if isVerdict(os.Args[1:]) {
+		crashLoudly()
+		exitUsage, exitInfra = exitTrouble, exitTrouble
+	}
 	command, err := parser.Parse(os.Args[1:])
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "proxyproof: %v\n", err)
-		return run.ExitUsage
+		return exitUsage
 	}
 	err = command.Run()
 	var exit exitError
@@ -70,8 +77,8 @@ func program() int {
 		return int(exit)
 	case errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "%v\n", err)
-		return run.ExitUsage
+		return exitUsage
 	}
 	fmt.Fprintf(os.Stderr, "proxyproof: %v\n", err)
-	return run.ExitInfra
+	return exitInfra
 }

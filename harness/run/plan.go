@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"proxyproof/harness/known"
+	"proxyproof/harness/lane"
 	"proxyproof/harness/report"
 	"proxyproof/harness/scenario"
 	"proxyproof/harness/subject"
@@ -36,6 +37,7 @@ type task struct {
 	info    report.Case
 	job     wire.Job
 	subject subject.Subject
+	file    lane.File // the subject's binary
 	known   []known.Issue
 	round   int
 	labels  []string

@@ -22,7 +22,6 @@ import (
 type pool struct {
 	open  func(context.Context) (*lane.Worker, error)
 	slots int // cases at a time
-	files map[string]lane.File
 	tell  reporters
 
 	lock     sync.Mutex
@@ -98,9 +97,8 @@ func (p *pool) prepare(ctx context.Context, t *task) (*lane.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := p.files[t.subject.Binary]
-	t.job.Subject.Binary = file.Hash
-	return worker, worker.Push(ctx, file)
+	t.job.Subject.Binary = t.file.Hash
+	return worker, worker.Push(ctx, t.file)
 }
 
 // current is the living worker, opened if there is none.
@@ -111,7 +109,7 @@ func (p *pool) current(ctx context.Context) (*lane.Worker, error) {
 		return p.worker, nil
 	}
 	if p.worker != nil {
-		p.tell.notice("the worker died; starting another one" + keep(p.worker.LastWords()))
+		p.tell.notice("the worker died; starting another one" + write(p.worker.LastWords()))
 		p.retireLocked(p.worker)
 	}
 	if p.failures >= maxOpenFailures {
@@ -129,8 +127,8 @@ func (p *pool) current(ctx context.Context) (*lane.Worker, error) {
 	return worker, nil
 }
 
-// keep writes the last words of a worker to a file, and tells where.
-func keep(words string) string {
+// write writes the last words of a worker to a file, and tells where.
+func write(words string) string {
 	dir, err := guest.CacheDir()
 	if err != nil || words == "" {
 		return ""

@@ -2,11 +2,7 @@ package run
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"slices"
 	"sort"
@@ -15,6 +11,7 @@ import (
 	"github.com/onsi/ginkgo/v2"
 
 	"proxyproof/harness/event"
+	"proxyproof/harness/keep"
 	"proxyproof/harness/lane"
 	"proxyproof/harness/report"
 )
@@ -38,8 +35,7 @@ func Run(ctx context.Context, o Options) (report.Summary, error) {
 	start := time.Now()
 	tell := newReporters(o.Reporters)
 	tasks := o.Plan.tasks()
-	files, err := hashFiles(tasks)
-	if err != nil {
+	if err := hashFiles(tasks); err != nil {
 		return report.Summary{}, err
 	}
 	suite := newSuite(tasks)
@@ -58,7 +54,7 @@ func Run(ctx context.Context, o Options) (report.Summary, error) {
 	}
 	tell.start(infos)
 
-	p := &pool{slots: min(o.Slots, len(chosen)), files: files, tell: tell}
+	p := &pool{slots: min(o.Slots, len(chosen)), tell: tell}
 	p.open = func(ctx context.Context) (*lane.Worker, error) { return o.Lane(ctx, tell.notice) }
 	byID := map[string]chan report.Outcome{}
 	for i, t := range tasks {
@@ -98,21 +94,21 @@ func collect(ctx context.Context, p *pool, tasks []task, deliver func(report.Out
 	return result
 }
 
-// hashFiles identifies the binaries of all subjects by content.
-func hashFiles(tasks []task) (map[string]lane.File, error) {
+// hashFiles identifies the binaries of all tasks by content.
+func hashFiles(tasks []task) error {
 	files := map[string]lane.File{}
-	for _, t := range tasks {
+	for i, t := range tasks {
 		path := t.subject.Binary
-		if _, done := files[path]; done {
-			continue
+		if _, done := files[path]; !done {
+			file, err := HashFile(path)
+			if err != nil {
+				return err
+			}
+			files[path] = file
 		}
-		file, err := HashFile(path)
-		if err != nil {
-			return nil, err
-		}
-		files[path] = file
+		tasks[i].file = files[path]
 	}
-	return files, nil
+	return nil
 }
 
 // OwnFile is this program, for what needs a file that every worker can be given.
@@ -126,17 +122,15 @@ func OwnFile() (lane.File, error) {
 
 // HashFile identifies a file by content.
 func HashFile(path string) (lane.File, error) {
-	file, err := os.Open(path)
+	hash, err := keep.Hash(path)
 	if err != nil {
-		return lane.File{}, fmt.Errorf("read %s: %w", path, err)
+		return lane.File{}, err
 	}
-	defer file.Close()
-	sum := sha256.New()
-	size, err := io.Copy(sum, file)
+	info, err := os.Stat(path)
 	if err != nil {
-		return lane.File{}, fmt.Errorf("read %s: %w", path, err)
+		return lane.File{}, err
 	}
-	return lane.File{Path: path, Hash: hex.EncodeToString(sum.Sum(nil)), Size: size}, nil
+	return lane.File{Path: path, Hash: hash, Size: info.Size()}, nil
 }
 
 // Exit codes of a run.

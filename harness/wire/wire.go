@@ -21,7 +21,7 @@ import (
 )
 
 // Version of the protocol. Both ends come from the same binary, so a mismatch is a stale worker.
-const Version = 2
+const Version = 3
 
 // BeatInterval is the time between signs of life.
 const BeatInterval = time.Second
@@ -36,6 +36,7 @@ type Type byte
 const (
 	TypePut    Type = 'P' // Put: a file follows in TypeChunk frames
 	TypeChunk  Type = 'C' // raw bytes of the file that was announced last
+	TypeDrop   Type = 'D' // Drop
 	TypeRun    Type = 'R' // Job
 	TypeCancel Type = 'X' // Cancel
 	TypeExec   Type = 'E' // Exec
@@ -72,6 +73,11 @@ type Put struct {
 type Stored struct {
 	Hash  string `json:"hash"`
 	Error string `json:"error,omitempty"`
+}
+
+// Drop says that a file is not needed any more.
+type Drop struct {
+	Hash string `json:"hash"`
 }
 
 // Job is one case to be run.

@@ -103,6 +103,12 @@ func (w *Worker) handle(ctx context.Context, t wire.Type, payload []byte) error 
 		return w.acknowledge(w.store.begin(put))
 	case wire.TypeChunk:
 		return w.acknowledge(w.store.write(payload))
+	case wire.TypeDrop:
+		drop, err := wire.Decode[wire.Drop](payload)
+		if err != nil {
+			return err
+		}
+		w.store.drop(drop.Hash)
 	case wire.TypeRun:
 		job, err := wire.Decode[wire.Job](payload)
 		if err != nil {

@@ -44,6 +44,16 @@ func (s *store) path(hash string) (string, error) {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd()), nil
 }
 
+// drop forgets a file.
+func (s *store) drop(hash string) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if file, ok := s.files[hash]; ok {
+		file.Close()
+		delete(s.files, hash)
+	}
+}
+
 // begin prepares for a file. The answer is nil until it is complete.
 func (s *store) begin(put wire.Put) *wire.Stored {
 	if s.pending != nil {

@@ -1,0 +1,96 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Workshop is a scratch folder in which things are built. It is gone when we are.
+type Workshop struct {
+	dir   string
+	guard *guard
+}
+
+// NewWorkshop makes one below a folder.
+func NewWorkshop(below string) (*Workshop, error) {
+	if err := os.MkdirAll(below, 0o755); err != nil {
+		return nil, fmt.Errorf("make room for builds: %w", err)
+	}
+	dir, err := os.MkdirTemp(below, "scratch-*")
+	if err != nil {
+		return nil, fmt.Errorf("make room for builds: %w", err)
+	}
+	guard, err := newGuard(dir)
+	if err != nil {
+		return nil, errorsOf(err, os.Remove(dir))
+	}
+	return &Workshop{dir, guard}, nil
+}
+
+// errorsOf prefers the first error.
+func errorsOf(first, second error) error {
+	if first != nil {
+		return first
+	}
+	return second
+}
+
+// Folder is its path.
+func (w *Workshop) Folder() string { return w.dir }
+
+// Close removes it.
+func (w *Workshop) Close() error { return w.guard.release() }
+
+// lastWords is how much of a failed build's output is kept.
+const lastWords = 2000
+
+// Run runs a user's build command in a folder. A failure are the last words of a command that failed; an error is our own trouble.
+func (w *Workshop) Run(ctx context.Context, command, folder, out string) (failure string, err error) {
+	if err := os.RemoveAll(out); err != nil {
+		return "", fmt.Errorf("make room for the build: %w", err)
+	}
+	log, err := os.Create(filepath.Join(w.dir, "build.log"))
+	if err != nil {
+		return "", fmt.Errorf("write down what the build says: %w", err)
+	}
+	defer log.Close()
+	cmd := exec.CommandContext(ctx, "sh", "-c", command)
+	cmd.Dir, cmd.Env = folder, append(environment(), "OUT="+out)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	if err := cmd.Start(); err != nil {
+		return "", fmt.Errorf("start the build command: %w", err)
+	}
+	guarded := w.guard.building(cmd.Process.Pid)
+	ended := cmd.Wait()
+	if err := errorsOf(guarded, w.guard.building(0)); err != nil {
+		return "", err
+	}
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	info, missing := os.Stat(out)
+	switch {
+	case ended != nil:
+		return tail(log, ended.Error()), nil
+	case missing != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
+		return tail(log, "the command ended well but left no executable at $OUT"), nil
+	}
+	return "", nil
+}
+
+// tail is why a build ended, and the end of what it said.
+func tail(log *os.File, why string) string {
+	text, err := os.ReadFile(log.Name())
+	if err != nil {
+		return why
+	}
+	text = text[max(0, len(text)-lastWords):]
+	return strings.TrimSpace(why + "\n" + strings.TrimSpace(string(text)))
+}
