@@ -10,7 +10,7 @@ RUN     := $(BIN)/proxyproof run --die-with-parent --junit $(OUT)/junit.xml --ev
 # Packages whose tests need a kernel with IPVS; they run as compiled binaries in the VM.
 KERNEL  := sim/netns sim/netstate sim/probe sim/apiserver reference/apply
 
-.PHONY: test-scenarios test build lint unit kernel killed bisected subjects mutants clean deps-run deps-test
+.PHONY: test-scenarios test build lint unit kernel killed bisected subjects mutants bench clean deps-run deps-test
 
 test-scenarios: deps-run build ## run every scenario in every IP family against the reference
 	@mkdir -p $(OUT)
@@ -55,6 +55,13 @@ subjects: build ## what the harness says of proxies that it does not know, and o
 
 mutants: build ## the kill matrix: each defect of the bug zoo gives exactly its findings; FULL=1 for all scenarios
 	$(BIN)/proxyproof mutants --die-with-parent $(if $(FULL),--full)
+
+# KUBE_ROUTER=path measures a real kube-router beside the reference.
+bench: deps-run build ## what the reference costs at 100, 1,000 and 3,000 Services, beside a floor; see docs/bench.md
+	@mkdir -p $(OUT)
+	$(STATIC)bench ./harness/bench
+	$(BIN)/proxyproof exec --limit 2h --file $(BIN)/reference $(foreach f,$(KUBE_ROUTER),--file $(f)) $(BIN)/bench -- \
+		$(ARGS) reference $(foreach f,$(KUBE_ROUTER),kube-router=./$(notdir $(f))) | tee $(OUT)/bench.md
 
 deps-run:
 	@ci/deps run

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"proxyproof/harness/lane"
@@ -55,6 +56,7 @@ type execCommand struct {
 	laneArgs
 	Limit  time.Duration `help:"End the command after this time." default:"5m"`
 	Env    []string      `help:"Set NAME=VALUE in its environment." sep:"none"`
+	File   []string      `help:"Put a file beside the executable, in its working directory." type:"existingfile" sep:"none"`
 	Binary string        `arg:"" type:"existingfile" help:"A static executable; nothing else of this host is there."`
 	Args   []string      `arg:"" optional:"" passthrough:"" help:"Its arguments."`
 }
@@ -73,11 +75,22 @@ func (c *execCommand) Run(ctx context.Context) error {
 	if err := w.Push(ctx, file); err != nil {
 		return err
 	}
+	beside := map[string]string{}
+	for _, path := range c.File {
+		f, err := run.HashFile(path)
+		if err != nil {
+			return err
+		}
+		if err := w.Push(ctx, f); err != nil {
+			return err
+		}
+		beside[filepath.Base(path)] = f.Hash
+	}
 	args := c.Args
 	if len(args) > 0 && args[0] == "--" {
 		args = args[1:]
 	}
-	code, err := w.Exec(ctx, wire.Exec{ID: "exec", Binary: file.Hash, Args: args, Env: c.Env, Limit: c.Limit},
+	code, err := w.Exec(ctx, wire.Exec{ID: "exec", Binary: file.Hash, Files: beside, Args: args, Env: c.Env, Limit: c.Limit},
 		func(data []byte) { _, _ = os.Stdout.Write(data) })
 	if err != nil {
 		return err

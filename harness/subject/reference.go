@@ -33,12 +33,10 @@ func (reference) Command(s Setting) (world.Command, error) {
 		"--load-balancer-ranges="+prefixes(s.Families, s.Ranges.LoadBalancers),
 		fmt.Sprintf("--masquerade-all=%t", s.Options.MasqueradeAll),
 		"--sync-period="+period.String(),
+		"--drain-period="+time.Duration(s.Options.GracefulPeriod).String(),
 	)
 	if s.Options.NodePortsOnAllAddresses {
 		args = append(args, "--node-ports-on-all-addresses=true")
-	}
-	if graceful := time.Duration(s.Options.GracefulPeriod); graceful != 0 {
-		args = append(args, "--graceful-period="+graceful.String())
 	}
 	// excludedCIDRs: it leaves alone what it did not make, wherever that is.
 	return world.Command{Path: s.Binary, Args: args}, nil

@@ -111,11 +111,13 @@ type Cancel struct {
 
 // Exec runs a stored file as a command in the worker's machine, outside of any world: for test binaries.
 type Exec struct {
-	ID     string        `json:"id"`
-	Binary string        `json:"binary"`
-	Args   []string      `json:"args,omitempty"`
-	Env    []string      `json:"env,omitempty"`
-	Limit  time.Duration `json:"limit"`
+	ID     string `json:"id"`
+	Binary string `json:"binary"`
+	// Files lie beside the command, in its working directory: stored files by their names there.
+	Files map[string]string `json:"files,omitempty"`
+	Args  []string          `json:"args,omitempty"`
+	Env   []string          `json:"env,omitempty"`
+	Limit time.Duration     `json:"limit"`
 }
 
 // Output is what a command printed.

@@ -19,12 +19,12 @@ import (
 func (w *Worker) exec(ctx context.Context, command wire.Exec) wire.Done {
 	ctx, cancel := context.WithTimeout(ctx, command.Limit)
 	defer cancel()
-	path, err := w.materialize(command.Binary)
+	path, err := w.materialize(command)
 	if err != nil {
 		return wire.Done{Exit: -1, Error: err.Error()}
 	}
 	cmd := exec.CommandContext(ctx, path, command.Args...)
-	cmd.Dir = "/"
+	cmd.Dir = scratch
 	cmd.Env = append(os.Environ(), command.Env...)
 	output := &outputStream{w.conn, command.ID}
 	cmd.Stdout, cmd.Stderr = output, output
@@ -48,24 +48,34 @@ func (w *Worker) exec(ctx context.Context, command wire.Exec) wire.Done {
 // scratch is where commands lie as files: a RAM file system that only this worker's mount namespace sees.
 const scratch = "/mnt"
 
-// materialize gives a pushed file a name, which programs that start themselves again need.
-func (w *Worker) materialize(hash string) (string, error) {
-	from, err := w.store.path(hash)
-	if err != nil {
-		return "", err
-	}
+// materialize gives a pushed command, and the files beside it, names: programs that start themselves again need one.
+func (w *Worker) materialize(command wire.Exec) (string, error) {
 	if err := unix.Mount("proxyproof", scratch, "tmpfs", 0, "mode=755"); err != nil {
 		return "", fmt.Errorf("mount a place for the command: %w", err)
 	}
-	data, err := os.ReadFile(from)
-	if err != nil {
-		return "", fmt.Errorf("read the command: %w", err)
-	}
 	path := filepath.Join(scratch, "command")
-	if err := os.WriteFile(path, data, 0o755); err != nil {
-		return "", fmt.Errorf("write the command: %w", err)
+	if err := w.copyOut(command.Binary, path); err != nil {
+		return "", fmt.Errorf("place the command: %w", err)
+	}
+	for name, hash := range command.Files {
+		if err := w.copyOut(hash, filepath.Join(scratch, filepath.Base(name))); err != nil {
+			return "", fmt.Errorf("place %s beside the command: %w", name, err)
+		}
 	}
 	return path, nil
+}
+
+// copyOut writes a stored file to where it can be executed.
+func (w *Worker) copyOut(hash, path string) error {
+	from, err := w.store.path(hash)
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o755)
 }
 
 // outputStream sends what a command prints to the orchestrator.

@@ -7,13 +7,17 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
+	"proxyproof/reference/drain"
 	"proxyproof/reference/plan"
 )
 
 // Actual is what the proxy believes to be in the kernel. It is read once and then kept up to date by what is written.
 type Actual struct {
 	Services map[plan.Service]plan.Virtual
+	// Draining are destinations of weight 0, which keep the connections that they have.
+	Draining map[plan.Service]map[plan.Dest]bool
 	VIPs     map[netip.Addr]netip.Addr
 	Members  map[SetKey]map[Member]bool
 	// Foreign are virtual services that the proxy did not make and does not touch; ForeignVIPs are such addresses on its link.
@@ -36,11 +40,16 @@ type Applier struct {
 	ports    map[netip.Addr]int // how many members of ServicePorts an address has
 	prepared bool
 	log      *slog.Logger
+
+	book        *drain.Book
+	connections Connections
+	stale       []Flow // to destinations that are gone
 }
 
 // New makes an applier of a writer and of what is in the kernel now.
 func New(w Writer, a Actual, log *slog.Logger) *Applier {
 	applier := &Applier{writer: w, actual: a, ports: map[netip.Addr]int{}, log: log}
+	applier.DrainBy(drain.New(0), func(plan.Service) (map[plan.Dest]int, error) { return nil, nil }, time.Time{})
 	for key, members := range a.Members {
 		for m := range members {
 			applier.count(key, m, 1)
@@ -131,7 +140,7 @@ func (a *Applier) bring(s plan.State, of scope) error {
 	for _, f := range s.Families {
 		errs = append(errs, a.firewall(f, s.MasqueradeAll))
 	}
-	return errors.Join(append(errs, a.addVIPs(s, of.vips), a.unpublish(s, of), a.removeServices(s, of.services), leaving.each(a.deleteMembers))...)
+	return errors.Join(append(errs, a.addVIPs(s, of.vips), a.unpublish(s, of), a.removeServices(s, of.services), leaving.each(a.deleteMembers), a.forgetFlows())...)
 }
 
 // hairpins are those that come, before a connection can be led to them, and those that go.
@@ -249,8 +258,8 @@ func (a *Applier) dests(key plan.Service, have, want map[plan.Dest]bool) error {
 		if have[d] {
 			continue
 		}
-		if err := a.writer.AddDest(key, d); err != nil {
-			errs = append(errs, fmt.Errorf("add destination %s: %w", d, err))
+		if err := a.addDest(key, d); err != nil {
+			errs = append(errs, err)
 			continue
 		}
 		have[d] = true
@@ -259,8 +268,8 @@ func (a *Applier) dests(key plan.Service, have, want map[plan.Dest]bool) error {
 		if want[d] {
 			continue
 		}
-		if err := a.writer.DeleteDest(key, d); err != nil {
-			errs = append(errs, fmt.Errorf("delete destination %s: %w", d, err))
+		if err := a.removeDest(key, d); err != nil {
+			errs = append(errs, err)
 			continue
 		}
 		delete(have, d)
@@ -283,6 +292,10 @@ func (a *Applier) removeServices(s plan.State, of []plan.Service) error {
 			}
 			a.log.Info("no longer serves", "service", key)
 			delete(a.actual.Services, key)
+			for d := range a.actual.Draining[key] {
+				a.endDrain(key, d)
+			}
+			a.stale = append(a.stale, Flow{Service: key})
 			gone.put(Made, Member(key))
 		}
 		errs = append(errs, gone.each(a.deleteMembers))

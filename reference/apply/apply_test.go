@@ -31,6 +31,10 @@ func (j *journal) AddDest(s plan.Service, d plan.Dest) error {
 	return j.note("+dest %s %s", s, d)
 }
 func (j *journal) DeleteDest(s plan.Service, d plan.Dest) error { return j.note("-dest %s %s", s, d) }
+func (j *journal) WeighDest(s plan.Service, d plan.Dest, weight int) error {
+	return j.note("=dest %s %s %d", s, d, weight)
+}
+func (j *journal) ForgetFlows(flows []Flow) error { return j.note("forget %v", flows) }
 func (j *journal) AddService(s plan.Service, _ plan.Virtual) error {
 	return j.note("+service %s", s)
 }
@@ -58,7 +62,7 @@ func (j *journal) AddVIPs(vips []VIP) error {
 
 func empty() Actual {
 	return Actual{
-		Services: map[plan.Service]plan.Virtual{}, VIPs: map[netip.Addr]netip.Addr{}, Members: map[SetKey]map[Member]bool{},
+		Services: map[plan.Service]plan.Virtual{}, Draining: map[plan.Service]map[plan.Dest]bool{}, VIPs: map[netip.Addr]netip.Addr{}, Members: map[SetKey]map[Member]bool{},
 		Foreign: map[plan.Service]bool{}, ForeignVIPs: map[netip.Addr]bool{}, Firewall: map[plan.Family]bool{},
 	}
 }

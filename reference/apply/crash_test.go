@@ -76,6 +76,12 @@ func (m *mortal) AddDest(s plan.Service, d plan.Dest) error {
 func (m *mortal) DeleteDest(s plan.Service, d plan.Dest) error {
 	return m.write(func() error { return m.Writer.DeleteDest(s, d) })
 }
+func (m *mortal) WeighDest(s plan.Service, d plan.Dest, weight int) error {
+	return m.write(func() error { return m.Writer.WeighDest(s, d, weight) })
+}
+func (m *mortal) ForgetFlows(flows []Flow) error {
+	return m.write(func() error { return m.Writer.ForgetFlows(flows) })
+}
 func (m *mortal) AddVIPs(vips []VIP) error {
 	return each(m, vips, func(vip VIP) error { return m.Writer.AddVIPs([]VIP{vip}) })
 }

@@ -211,3 +211,26 @@ func (k *Kernel) DeleteDest(s plan.Service, d plan.Dest) error {
 	k.writes.Add(1)
 	return k.ipvs.DelDestination(service(s, plan.Virtual{}), dest(d))
 }
+
+// WeighDest gives a destination another weight.
+func (k *Kernel) WeighDest(s plan.Service, d plan.Dest, weight int) error {
+	k.writes.Add(1)
+	weighed := dest(d)
+	weighed.Weight = weight
+	return k.ipvs.UpdateDestination(service(s, plan.Virtual{}), weighed)
+}
+
+// Connections counts those of a virtual service's destinations, with those that are about to be opened or closed.
+func (k *Kernel) Connections(s plan.Service) (map[plan.Dest]int, error) {
+	dests, err := k.ipvs.GetDestinations(service(s, plan.Virtual{}))
+	if err != nil {
+		return nil, err
+	}
+	connections := map[plan.Dest]int{}
+	for _, d := range dests {
+		if ip, ok := netip.AddrFromSlice(d.Address); ok {
+			connections[plan.Dest{Address: ip.Unmap(), Port: d.Port}] = d.ActiveConnections + d.InactiveConnections
+		}
+	}
+	return connections, nil
+}

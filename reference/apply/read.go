@@ -15,7 +15,7 @@ import (
 // virtual services and addresses the ledger tells.
 func (k *Kernel) Read(s plan.State) (Actual, error) {
 	a := Actual{
-		Services: map[plan.Service]plan.Virtual{}, VIPs: map[netip.Addr]netip.Addr{}, Members: map[SetKey]map[Member]bool{},
+		Services: map[plan.Service]plan.Virtual{}, Draining: map[plan.Service]map[plan.Dest]bool{}, VIPs: map[netip.Addr]netip.Addr{}, Members: map[SetKey]map[Member]bool{},
 		Foreign: map[plan.Service]bool{}, ForeignVIPs: map[netip.Addr]bool{}, Firewall: map[plan.Family]bool{},
 	}
 	if err := k.readSets(&a, s.Families); err != nil {
@@ -94,17 +94,26 @@ func (k *Kernel) readServices(a *Actual) error {
 		if err != nil {
 			return fmt.Errorf("list destinations of %s: %w", key, err)
 		}
+		draining := map[plan.Dest]bool{}
 		for _, d := range dests {
 			if ip, ok := netip.AddrFromSlice(d.Address); ok {
-				v.Dests[plan.Dest{Address: ip.Unmap(), Port: d.Port}] = true
+				at := plan.Dest{Address: ip.Unmap(), Port: d.Port}
+				if d.Weight == 0 {
+					draining[at] = true
+				} else {
+					v.Dests[at] = true
+				}
 			}
 		}
 		has := func(set Set) bool {
 			entry, m := ledgerOf(set, key)
 			return a.Members[entry][m]
 		}
-		if has(Made) || has(Intents) && len(v.Dests) == 0 {
+		if has(Made) || has(Intents) && len(dests) == 0 {
 			a.Services[key] = v
+			if len(draining) > 0 {
+				a.Draining[key] = draining
+			}
 		} else {
 			a.Foreign[key] = true
 		}

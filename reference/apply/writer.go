@@ -61,6 +61,10 @@ type Writer interface {
 	DeleteService(s plan.Service) error
 	AddDest(s plan.Service, d plan.Dest) error
 	DeleteDest(s plan.Service, d plan.Dest) error
+	// WeighDest gives a destination weight 1, or 0: then it keeps its connections and gets no new ones.
+	WeighDest(s plan.Service, d plan.Dest, weight int) error
+	// ForgetFlows makes the kernel forget what it tracks of flows to destinations that are gone.
+	ForgetFlows(flows []Flow) error
 
 	// AddVIPs puts addresses on the dummy link and makes the node use their sources towards them.
 	AddVIPs(vips []VIP) error

@@ -15,6 +15,7 @@ import (
 
 	"proxyproof/reference/allocate"
 	"proxyproof/reference/apply"
+	"proxyproof/reference/drain"
 	"proxyproof/reference/healthcheck"
 	"proxyproof/reference/observe"
 	"proxyproof/reference/plan"
@@ -32,7 +33,9 @@ type Config struct {
 	NodePortsOnAll bool
 	// SyncPeriod is the time between repairs of what somebody else changed.
 	SyncPeriod time.Duration
-	Log        *slog.Logger
+	// DrainPeriod is the longest time for which an endpoint that is gone keeps its connections.
+	DrainPeriod time.Duration
+	Log         *slog.Logger
 }
 
 // Middleware stands at the seams of a proxy: before the kernel, before the planning of a Service, and around the choice of load balancer
@@ -94,7 +97,7 @@ func Run(ctx context.Context, c Config, middleware ...Middleware) error {
 		return err
 	}
 	seams := seams{writer: kernel, choice: allocate.Choose}.wrapped(middleware)
-	p := &proxy{config: c, kernel: kernel, seams: seams, observer: observer, links: links, poke: func() {}, health: &healthcheck.Server{Log: c.Log}}
+	p := &proxy{config: c, book: drain.New(c.DrainPeriod), kernel: kernel, seams: seams, observer: observer, links: links, poke: func() {}, health: &healthcheck.Server{Log: c.Log}}
 	defer p.health.Close()
 	var allocation sync.WaitGroup
 	if c.LoadBalancer {
@@ -120,6 +123,7 @@ type proxy struct {
 	links    *observe.Links
 	poke     func()
 	planner  *plan.Planner
+	book     *drain.Book
 	applier  *apply.Applier // nil: the kernel must be read first
 	moved    bool           // the machine's addresses may be others
 	ready    bool
@@ -148,6 +152,7 @@ func (p *proxy) loop(ctx context.Context) {
 		case <-p.observer.Changed():
 		case <-p.links.Changed():
 			p.moved = true
+		case <-p.sweep():
 		case <-retry:
 		case <-repair.C:
 			p.applier = nil
@@ -155,8 +160,27 @@ func (p *proxy) loop(ctx context.Context) {
 	}
 }
 
-// sync brings the kernel to what is planned now. Usually a few Services have changed, and only they are looked at.
+// sweepInterval is the time between looks at the connections of destinations that are being drained.
+const sweepInterval = 2 * time.Second
+
+// sweep wakes the loop while something is being drained.
+func (p *proxy) sweep() <-chan time.Time {
+	if p.applier == nil || !p.applier.Draining() {
+		return nil
+	}
+	return time.After(sweepInterval)
+}
+
+// sync brings the kernel to what is planned now, and deletes what has drained.
 func (p *proxy) sync() error {
+	if err := p.apply(); err != nil {
+		return err
+	}
+	return p.applier.Sweep(time.Now())
+}
+
+// apply looks at what has changed. Usually that is a few Services, and only they are looked at.
+func (p *proxy) apply() error {
 	changes := p.observer.Take()
 	if changes.Objects {
 		p.poke()
@@ -204,6 +228,7 @@ func (p *proxy) syncAll() error {
 			p.config.Log.Info("leaves a foreign virtual service alone", "service", service)
 		}
 		p.applier = apply.New(p.seams.writer, actual, p.config.Log)
+		p.applier.DrainBy(p.book, p.kernel.Connections, time.Now())
 	}
 	return errors.Join(p.applier.Apply(state), p.health.Serve(state.Health))
 }

@@ -14,7 +14,7 @@ import (
 // and loaded while the clock of a scenario runs.
 var modules = strings.Fields(`
 	virtio_pci virtio_console inet_diag tcp_diag overlay
-	dummy veth bridge vxlan ipip ip6_tunnel sit fou
+	dummy veth nlmon bridge vxlan ipip ip6_tunnel sit fou
 	ip_vs ip_vs_rr ip_vs_wrr ip_vs_lc ip_vs_wlc ip_vs_dh ip_vs_sh ip_vs_mh ip_vs_sed ip_vs_nq
 	ip_set ip_set_hash_ip ip_set_hash_ipport ip_set_hash_net ip_set_hash_netport ip_set_hash_ipportip ip_set_hash_ipportnet
 	ip_set_list_set ip_set_bitmap_port
