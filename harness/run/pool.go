@@ -98,6 +98,13 @@ func (p *pool) prepare(ctx context.Context, t *task) (*lane.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t.job.Other != nil {
+		file := p.files[t.other.Binary]
+		t.job.Other.Binary = file.Hash
+		if err := worker.Push(ctx, file); err != nil {
+			return worker, err
+		}
+	}
 	file := p.files[t.subject.Binary]
 	t.job.Subject.Binary = file.Hash
 	return worker, worker.Push(ctx, file)

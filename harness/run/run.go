@@ -102,15 +102,20 @@ func collect(ctx context.Context, p *pool, tasks []task, deliver func(report.Out
 func hashFiles(tasks []task) (map[string]lane.File, error) {
 	files := map[string]lane.File{}
 	for _, t := range tasks {
-		path := t.subject.Binary
-		if _, done := files[path]; done {
-			continue
+		paths := []string{t.subject.Binary}
+		if t.job.Other != nil {
+			paths = append(paths, t.other.Binary)
 		}
-		file, err := HashFile(path)
-		if err != nil {
-			return nil, err
+		for _, path := range paths {
+			if _, done := files[path]; done {
+				continue
+			}
+			file, err := HashFile(path)
+			if err != nil {
+				return nil, err
+			}
+			files[path] = file
 		}
-		files[path] = file
 	}
 	return files, nil
 }

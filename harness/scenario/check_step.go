@@ -180,7 +180,7 @@ func (c *checker) checkAction(step *Step, now *story) {
 	case !start && !now.running:
 		c.report(at, "write start", "the subject does not run at this step: it cannot %s", step.Subject)
 	}
-	now.running = start || step.Subject == SubjectRestart
+	now.running = start || step.Subject == SubjectRestart || step.Subject == SubjectSwap
 	now.started = now.started || now.running
 }
 

@@ -76,7 +76,7 @@ func TestSense(t *testing.T) {
 		{"  - subject: restart\n", "  - {subject: restart, delete: service/example}\n", "{subject", "the step does 2 things at once: delete, subject", "make a step of each"},
 		{"  - subject: restart\n", "  - subject: start\n", "start", "the subject runs already", "write subject: {start: by-step}"},
 		{"  - subject: restart\n", "  - subject: stop\n  - subject: kill\n", "kill", "the subject does not run at this step: it cannot kill", "write start"},
-		{"  - subject: restart\n", "  - subject: reboot\n", "reboot", `subject: unknown subject action "reboot"`, "subject actions: start, stop, kill, restart"},
+		{"  - subject: restart\n", "  - subject: reboot\n", "reboot", `subject: unknown subject action "reboot"`, "subject actions: start, stop, kill, restart, swap"},
 		{"  - subject: restart\n", "  - expect: []\n", "[]", "expect is empty", "add a check"},
 		{apply, "  - delete: service/exmaple\n", "service/exmaple", "Service exmaple does not exist at this step", "did you mean service/example?"},
 		{apply, "  - delete: svc/example\n", "svc/", `unknown kind of object "svc"`, "kinds: service, endpointslice, networkpolicy, namespace"},

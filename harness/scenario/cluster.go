@@ -1,5 +1,7 @@
 package scenario
 
+import "slices"
+
 // PodChange is what becomes of a pod.
 type PodChange struct {
 	// Name of the pod.
@@ -113,3 +115,8 @@ func (a APIAction) Deafens() bool { return a.Lasts() && a != APISlow }
 
 // Cuts tells whether nobody reaches the API server then.
 func (a APIAction) Cuts() bool { return a == APIOutage || a == APIBlackHole }
+
+// Swaps tells whether the scenario needs a second build of the subject.
+func (s *Scenario) Swaps() bool {
+	return slices.ContainsFunc(s.Steps, func(step Step) bool { return step.Subject == SubjectSwap })
+}

@@ -229,7 +229,8 @@ type Step struct {
 	Withdraw Names `yaml:"withdraw,omitempty"`
 	// Disturb: something of the proxy's own is taken away behind its back.
 	Disturb []Disturb `yaml:"disturb,omitempty"`
-	// Subject: what is done to the proxy on every node that has it: start, stop (SIGTERM), kill (SIGKILL), restart.
+	// Subject: what is done to the proxy on every node that has it: start, stop (SIGTERM), kill (SIGKILL), restart, or swap: stop it and
+	// start the build that `run --other` names, and the first one again the next time.
 	Subject SubjectAction `yaml:"subject,omitempty"`
 	// Expect are checks, each awaited until it holds or its budget is spent.
 	Expect []Expect `yaml:"expect,omitempty"`
@@ -302,6 +303,7 @@ const (
 	SubjectStop    SubjectAction = "stop"
 	SubjectKill    SubjectAction = "kill"
 	SubjectRestart SubjectAction = "restart"
+	SubjectSwap    SubjectAction = "swap"
 )
 
 // Expect is one check. It has exactly one of reach, refused and ping.

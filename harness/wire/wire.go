@@ -21,7 +21,7 @@ import (
 )
 
 // Version of the protocol. Both ends come from the same binary, so a mismatch is a stale worker.
-const Version = 2
+const Version = 3
 
 // BeatInterval is the time between signs of life.
 const BeatInterval = time.Second
@@ -83,6 +83,8 @@ type Job struct {
 	Seed     uint64             `json:"seed"`
 	Backend  netstate.Backend   `json:"backend"`
 	Subject  Subject            `json:"subject"`
+	// Other is the build that the scenario swaps the subject for; nil if none was given.
+	Other *Subject `json:"other,omitempty"`
 }
 
 // Subject is the proxy under test as the worker needs to know it.
