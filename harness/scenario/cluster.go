@@ -24,6 +24,16 @@ const (
 	PodGone        PodState = "gone"
 )
 
+// NodeChange is what becomes of a node's link.
+type NodeChange struct {
+	// Name of the node, or, for replug, of a client.
+	Name string `yaml:"name"`
+	// Addresses is the number of global addresses per family that it has from now on: 1, or 2 if it began with 2.
+	Addresses int `yaml:"addresses,omitempty"`
+	// Replug: its cable is pulled out and put in again.
+	Replug bool `yaml:"replug,omitempty"`
+}
+
 // Endpoints are those behind one port of a Service without a selector. They are set as a whole: what was set before is gone.
 type Endpoints struct {
 	// Service without a selector, "web" or "other/web".

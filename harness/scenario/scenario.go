@@ -206,8 +206,8 @@ const (
 	HoldPing  = "ping"
 )
 
-// Step is one thing that happens. It has exactly one of apply, delete, pods, endpoints, api, foreign, withdraw, disturb,
-// subject, expect and state.
+// Step is one thing that happens. It has exactly one of apply, delete, pods, endpoints, nodes, api, foreign, withdraw,
+// disturb, subject, expect and state.
 type Step struct {
 	// Name that reports show instead of a generated one.
 	Name string `yaml:"name,omitempty"`
@@ -220,6 +220,8 @@ type Step struct {
 	Pods []PodChange `yaml:"pods,omitempty"`
 	// Endpoints of Services without a selector, as whoever owns them sets them.
 	Endpoints []Endpoints `yaml:"endpoints,omitempty"`
+	// Nodes lose an address and get it back, or have their cable pulled.
+	Nodes []NodeChange `yaml:"nodes,omitempty"`
 	// API: what happens to the API server: outage (connections are reset), black-hole (what is sent to it vanishes), slow, errors
 	// (status 500) until heal; drop-watches (connections with watches are reset), expire (clients have to list again).
 	API APIAction `yaml:"api,omitempty"`

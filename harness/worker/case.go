@@ -159,6 +159,8 @@ func (c *caseRun) take(ctx context.Context, step scenario.Step) (gone bool, err 
 		err = c.changePods(ctx, step.Pods)
 	case len(step.Endpoints) > 0:
 		err = c.setEndpoints(ctx, step.Endpoints)
+	case len(step.Nodes) > 0:
+		err = c.changeNodes(ctx, step.Nodes)
 	case step.API != "":
 		gone, err = c.harm(ctx, step.API)
 	case len(step.Foreign) > 0:
