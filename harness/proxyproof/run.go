@@ -77,6 +77,7 @@ type runCommand struct {
 	scenarioArgs
 	laneArgs
 	Subject       []string `help:"The proxy under test: reference, reference+DEFECT, reference=BINARY, kube-router=BINARY[@VERSION], exec=FILE. May be given several times." default:"reference" sep:"none"`
+	Other         string   `help:"The build that scenarios swap the subject for, in the forms of --subject; without it they are skipped." sep:"none"`
 	Iptables      string   `help:"The iptables back end that the subject finds in its PATH." enum:"legacy,nft" default:"legacy"`
 	Focus         []string `help:"Run only cases whose name matches this regular expression."`
 	Skip          []string `help:"Leave out cases whose name matches this regular expression."`
@@ -106,6 +107,14 @@ func (c *runCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return usageError{err}
 	}
+	var other *subject.Subject
+	if c.Other != "" {
+		others, err := parseSubjects([]string{c.Other})
+		if err != nil {
+			return usageError{err}
+		}
+		other = &others[0]
+	}
 	reporters, closeReports, err := c.reporters()
 	if err != nil {
 		return usageError{err}
@@ -117,7 +126,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	}
 	summary, err := run.Run(ctx, run.Options{
 		Plan: run.Plan{
-			Scenarios: scenarios, Families: families, Subjects: subjects,
+			Scenarios: scenarios, Families: families, Subjects: subjects, Other: other,
 			Backend: netstate.Backend(c.Iptables), Seed: c.Seed, Times: c.Times, Known: issues,
 		},
 		Selection: run.Selection{Focus: c.Focus, Skip: c.Skip, Labels: c.Labels},

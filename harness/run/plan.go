@@ -22,8 +22,10 @@ type Plan struct {
 	// Families restricts the family sets; empty means those of each scenario.
 	Families []scenario.FamilySet
 	Subjects []subject.Subject
-	Backend  netstate.Backend
-	Seed     uint64
+	// Other is the build that scenarios swap the subject for; nil if none was given.
+	Other   *subject.Subject
+	Backend netstate.Backend
+	Seed    uint64
 	// Times is how often each case is run; 1 unless steadiness is to be shown.
 	Times int
 	// Known are the known issues by the name of the subject.
@@ -37,10 +39,12 @@ type task struct {
 	info    report.Case
 	job     wire.Job
 	subject subject.Subject
-	file    lane.File // the subject's binary
-	known   []known.Issue
-	round   int
-	labels  []string
+	other   *subject.Subject
+	// file is the subject's binary, otherFile that of the other one.
+	file, otherFile lane.File
+	known           []known.Issue
+	round           int
+	labels          []string
 }
 
 // tasks are the cases of the plan in order: scenario, family, subject, round.
@@ -79,6 +83,11 @@ func (p Plan) task(c scenario.Case, sub subject.Subject, round int) task {
 		id += "#" + strconv.Itoa(round+1)
 	}
 	labels := append([]string{string(c.Family), sub.Name}, c.Scenario.Tags...)
+	var other *wire.Subject
+	if p.Other != nil && c.Scenario.Swaps() {
+		build := wireSubject(*p.Other)
+		other = &build
+	}
 	return task{
 		info: report.Case{
 			ID: id, Scenario: c.Scenario, Family: c.Family, Subject: sub.Name,
@@ -86,13 +95,19 @@ func (p Plan) task(c scenario.Case, sub subject.Subject, round int) task {
 		},
 		job: wire.Job{
 			ID: id, Scenario: c.Scenario, Family: c.Family, Seed: p.Seed, Backend: p.Backend,
-			Subject: wire.Subject{Profile: sub.Profile, Version: sub.Version, Args: sub.Args, Definition: sub.Definition},
+			Subject: wireSubject(sub), Other: other,
 		},
 		subject: sub,
+		other:   p.Other,
 		known:   p.Known[sub.Name],
 		round:   round,
 		labels:  labels,
 	}
+}
+
+// wireSubject is a subject as a worker needs to know it, still without the hash of its binary.
+func wireSubject(s subject.Subject) wire.Subject {
+	return wire.Subject{Profile: s.Profile, Version: s.Version, Args: s.Args, Definition: s.Definition}
 }
 
 // repeat is the command that runs just this case again.
@@ -100,6 +115,9 @@ func (p Plan) repeat(c scenario.Case, sub subject.Subject) string {
 	words := []string{"proxyproof run", c.Scenario.File, "--families " + string(c.Family)}
 	if sub.Spec != "reference" {
 		words = append(words, "--subject "+sub.Spec)
+	}
+	if p.Other != nil && c.Scenario.Swaps() {
+		words = append(words, "--other "+p.Other.Spec)
 	}
 	if p.Backend != netstate.Legacy {
 		words = append(words, "--iptables "+string(p.Backend))

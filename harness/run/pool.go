@@ -97,6 +97,12 @@ func (p *pool) prepare(ctx context.Context, t *task) (*lane.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t.job.Other != nil {
+		t.job.Other.Binary = t.otherFile.Hash
+		if err := worker.Push(ctx, t.otherFile); err != nil {
+			return worker, err
+		}
+	}
 	t.job.Subject.Binary = t.file.Hash
 	return worker, worker.Push(ctx, t.file)
 }

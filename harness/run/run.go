@@ -95,19 +95,29 @@ func collect(ctx context.Context, p *pool, tasks []task, deliver func(report.Out
 	return result
 }
 
-// hashFiles identifies the binaries of all tasks by content.
+// hashFiles identifies the binaries of all tasks by content, each once.
 func hashFiles(tasks []task) error {
 	files := map[string]lane.File{}
-	for i, t := range tasks {
-		path := t.subject.Binary
-		if _, done := files[path]; !done {
-			file, err := HashFile(path)
-			if err != nil {
-				return err
-			}
-			files[path] = file
+	hash := func(path string) (lane.File, error) {
+		if file, done := files[path]; done {
+			return file, nil
 		}
-		tasks[i].file = files[path]
+		file, err := HashFile(path)
+		files[path] = file
+		return file, err
+	}
+	for i := range tasks {
+		t := &tasks[i]
+		var err error
+		if t.file, err = hash(t.subject.Binary); err != nil {
+			return err
+		}
+		if t.job.Other == nil {
+			continue
+		}
+		if t.otherFile, err = hash(t.other.Binary); err != nil {
+			return err
+		}
 	}
 	return nil
 }

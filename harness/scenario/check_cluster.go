@@ -51,6 +51,43 @@ func (c *checker) checkPods(step *Step, now *story) {
 	}
 }
 
+// addresses is how many a node has per family at this step.
+func (s *story) addresses(n *Node) int {
+	if count, changed := s.nodes[n.Name]; changed {
+		return count
+	}
+	return max(1, n.Addresses)
+}
+
+// checkNodes checks what becomes of nodes, and takes note.
+func (c *checker) checkNodes(step *Step, now *story) {
+	if len(step.Nodes) == 0 {
+		c.report(c.at(&step.Nodes), "add a node, or remove the step", "nodes is empty")
+	}
+	for i := range step.Nodes {
+		change := &step.Nodes[i]
+		kinds := c.written(map[string]any{"addresses": &change.Addresses, "replug": &change.Replug})
+		if len(kinds) != 1 {
+			c.report(c.at(change), "write exactly one of addresses, replug", "%d things become of %s", len(kinds), change.Name)
+			continue
+		}
+		if kinds[0] == "replug" && c.cast.clients[change.Name] != nil {
+			continue
+		}
+		n := c.findNode(&change.Name)
+		if n == nil || kinds[0] == "replug" {
+			continue
+		}
+		switch at := c.at(&change.Addresses); {
+		case change.Addresses < 1 || change.Addresses > max(1, n.Addresses):
+			c.report(at, "", "node %s began with %d addresses per family and cannot have %d", n.Name, max(1, n.Addresses), change.Addresses)
+		case change.Addresses == now.addresses(n):
+			c.report(at, "", "node %s has %d already", n.Name, change.Addresses)
+		}
+		now.nodes[n.Name] = change.Addresses
+	}
+}
+
 // checkAPI checks what happens to the API server, and takes note.
 func (c *checker) checkAPI(step *Step, now *story) {
 	at := c.at(&step.API)

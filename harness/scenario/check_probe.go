@@ -208,13 +208,13 @@ func (c *checker) checkIndex(t Target, p probe) {
 	}
 	count := 1
 	if n := c.cast.nodes[t.Name]; n != nil && (t.Kind == TargetNode || t.Kind == TargetAPIServer) {
-		count = max(1, n.Addresses)
+		count = p.now.addresses(n)
 	}
 	if service := p.now.objects[serviceRef(t.Namespace, t.Name)]; t.Kind == TargetExternal && service != nil {
 		count = len(service.Spec.ExternalIPs)
 	}
 	if t.Kind == TargetNodePort && c.scenario.Subject.Options.NodePortsOnAllAddresses {
-		count = max(1, c.entry(p).Addresses)
+		count = p.now.addresses(c.entry(p))
 	}
 	if t.Index >= count {
 		index := fmt.Sprintf("[%d]", t.Index)

@@ -18,6 +18,8 @@ type story struct {
 	foreign map[string]int
 	// pods are those that have changed, by name.
 	pods map[string]Life
+	// nodes is the number of addresses of those that have changed, by name.
+	nodes map[string]int
 	// api is the fault of the API server, and apiLine where it began.
 	api     APIAction
 	apiLine int
@@ -33,7 +35,7 @@ func newStory(start StartMode) *story {
 	first := start != StartByStep
 	return &story{
 		objects: map[Ref]*corev1.Service{serviceRef(defaultNamespace, apiService): api, {Kind: "Namespace", Name: defaultNamespace}: nil},
-		deleted: map[Ref]int{}, foreign: map[string]int{}, pods: map[string]Life{}, started: first, running: first,
+		deleted: map[Ref]int{}, foreign: map[string]int{}, pods: map[string]Life{}, nodes: map[string]int{}, started: first, running: first,
 	}
 }
 
@@ -67,16 +69,16 @@ func (c *checker) checkSteps() {
 }
 
 // verbNames are the things that a step can do, in the order in which the documentation has them.
-var verbNames = []string{"apply", "delete", "pods", "endpoints", "api", "foreign", "withdraw", "disturb", "subject", "expect", "state"}
+var verbNames = []string{"apply", "delete", "pods", "endpoints", "nodes", "api", "foreign", "withdraw", "disturb", "subject", "expect", "state"}
 
 func (c *checker) checkStep(step *Step, now *story) {
 	checks := map[string]func(*Step, *story){
-		"apply": c.checkApply, "delete": c.checkDelete, "pods": c.checkPods, "endpoints": c.checkEndpoints, "api": c.checkAPI, "foreign": c.checkForeign,
+		"apply": c.checkApply, "delete": c.checkDelete, "pods": c.checkPods, "endpoints": c.checkEndpoints, "nodes": c.checkNodes, "api": c.checkAPI, "foreign": c.checkForeign,
 		"withdraw": c.checkWithdraw, "disturb": c.checkDisturb, "subject": c.checkAction, "expect": c.checkExpects,
 		"state": c.checkStates,
 	}
 	verbs := c.written(map[string]any{
-		"apply": &step.Apply, "delete": &step.Delete, "pods": &step.Pods, "endpoints": &step.Endpoints, "api": &step.API, "foreign": &step.Foreign,
+		"apply": &step.Apply, "delete": &step.Delete, "pods": &step.Pods, "endpoints": &step.Endpoints, "nodes": &step.Nodes, "api": &step.API, "foreign": &step.Foreign,
 		"withdraw": &step.Withdraw, "disturb": &step.Disturb, "subject": &step.Subject, "expect": &step.Expect, "state": &step.State,
 	})
 	switch len(verbs) {
@@ -180,7 +182,7 @@ func (c *checker) checkAction(step *Step, now *story) {
 	case !start && !now.running:
 		c.report(at, "write start", "the subject does not run at this step: it cannot %s", step.Subject)
 	}
-	now.running = start || step.Subject == SubjectRestart
+	now.running = start || step.Subject == SubjectRestart || step.Subject == SubjectSwap
 	now.started = now.started || now.running
 }
 

@@ -76,7 +76,7 @@ func TestSense(t *testing.T) {
 		{"  - subject: restart\n", "  - {subject: restart, delete: service/example}\n", "{subject", "the step does 2 things at once: delete, subject", "make a step of each"},
 		{"  - subject: restart\n", "  - subject: start\n", "start", "the subject runs already", "write subject: {start: by-step}"},
 		{"  - subject: restart\n", "  - subject: stop\n  - subject: kill\n", "kill", "the subject does not run at this step: it cannot kill", "write start"},
-		{"  - subject: restart\n", "  - subject: reboot\n", "reboot", `subject: unknown subject action "reboot"`, "subject actions: start, stop, kill, restart"},
+		{"  - subject: restart\n", "  - subject: reboot\n", "reboot", `subject: unknown subject action "reboot"`, "subject actions: start, stop, kill, restart, swap"},
 		{"  - subject: restart\n", "  - expect: []\n", "[]", "expect is empty", "add a check"},
 		{apply, "  - delete: service/exmaple\n", "service/exmaple", "Service exmaple does not exist at this step", "did you mean service/example?"},
 		{apply, "  - delete: svc/example\n", "svc/", `unknown kind of object "svc"`, "kinds: service, endpointslice, networkpolicy, namespace"},
@@ -171,6 +171,13 @@ func TestSense(t *testing.T) {
 		{"  - subject: restart\n", "  - api: gone\n", "gone", `api: unknown API action "gone"`, "API actions: outage, black-hole"},
 		{"  - subject: restart\n", "  - api: outage\n", "apiserver(cp), max", "apiserver(cp) is reset by the outage on line 38", "hold something else"},
 		{"  - subject: restart\n", "  - api: black-hole\n  - expect: [{reach: apiserver(cp), from: cp}]\n", "apiserver(cp), from", "nobody reaches the API server since line 38: black-hole", "reach it after api: heal"},
+		// Nodes.
+		{"  - subject: restart\n", "  - nodes: []\n", "[]\n", "nodes is empty", "add a node"},
+		{"  - subject: restart\n", "  - nodes: [{name: cp}]\n", "{name: cp}]\n", "0 things become of cp", "write exactly one of addresses, replug"},
+		{"  - subject: restart\n", "  - nodes: [{name: laptop, addresses: 1}]\n", "laptop, addr", "node laptop does not exist", "nodes: cp, worker"},
+		{"  - subject: restart\n", "  - nodes: [{name: worker, addresses: 2}]\n", "2}]\n", "node worker began with 1 addresses per family and cannot have 2", ""},
+		{"  - subject: restart\n", "  - nodes: [{name: cp, addresses: 2}]\n", "2}]\n", "node cp has 2 already", ""},
+		{"  - subject: restart\n", "  - nodes: [{name: cp, addresses: 1}]\n  - expect: [{ping: 'node(cp)[1]', from: idle}]\n", "[1]', from", "there is no address [1]: it has 1 per family", ""},
 		// State.
 		{"  - subject: restart\n", "  - state: []\n", "[]\n", "state is empty", "add a check"},
 		{"  - subject: restart\n", "  - state: [{absent: true}]\n", "{absent", "the check is about 0 things", "write exactly one of ipvs, ipset"},

@@ -1,5 +1,7 @@
 package scenario
 
+import "slices"
+
 // PodChange is what becomes of a pod.
 type PodChange struct {
 	// Name of the pod.
@@ -21,6 +23,16 @@ const (
 	PodTerminating PodState = "terminating"
 	PodGone        PodState = "gone"
 )
+
+// NodeChange is what becomes of a node's link.
+type NodeChange struct {
+	// Name of the node, or, for replug, of a client.
+	Name string `yaml:"name"`
+	// Addresses is the number of global addresses per family that it has from now on: 1, or 2 if it began with 2.
+	Addresses int `yaml:"addresses,omitempty"`
+	// Replug: its cable is pulled out and put in again.
+	Replug bool `yaml:"replug,omitempty"`
+}
 
 // Endpoints are those behind one port of a Service without a selector. They are set as a whole: what was set before is gone.
 type Endpoints struct {
@@ -113,3 +125,8 @@ func (a APIAction) Deafens() bool { return a.Lasts() && a != APISlow }
 
 // Cuts tells whether nobody reaches the API server then.
 func (a APIAction) Cuts() bool { return a == APIOutage || a == APIBlackHole }
+
+// Swaps tells whether the scenario needs a second build of the subject.
+func (s *Scenario) Swaps() bool {
+	return slices.ContainsFunc(s.Steps, func(step Step) bool { return step.Subject == SubjectSwap })
+}

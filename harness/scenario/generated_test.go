@@ -152,7 +152,7 @@ func refine(t *testing.T, s *jsonschema.Schema) {
 		alternative.Pattern = deletePattern
 	}
 	step.OneOf = exactlyOne(verbNames...)
-	for _, list := range []string{"pods", "endpoints", "foreign", "state"} {
+	for _, list := range []string{"pods", "endpoints", "nodes", "foreign", "state"} {
 		property(step, list).MinItems = number(1)
 	}
 	thing := def("Foreign")
@@ -173,6 +173,10 @@ func refine(t *testing.T, s *jsonschema.Schema) {
 	change.AnyOf = exactlyOne("becomes", "labels")
 	property(change, "name").Pattern = labelPattern
 	property(expect, "status").Minimum, property(expect, "status").Maximum = "100", "599"
+	changed := def("NodeChange")
+	changed.OneOf = exactlyOne("addresses", "replug")
+	property(changed, "addresses").Enum = []any{1, 2}
+	property(changed, "replug").Enum = []any{true}
 	state := def("StateCheck")
 	state.OneOf = exactlyOne("ipvs", "ipset", "address", "route", "rule", "sysctl")
 	for _, name := range []string{"ipvs", "address", "route"} {
@@ -217,7 +221,7 @@ var tableForm = regexp.MustCompile(`(?s)(<!-- fields of (\w+)[^>]*-->\n).*?(<!--
 
 // tabled are the types whose fields the documentation lists, each in a table of its own.
 func tabled() []any {
-	return []any{Scenario{}, World{}, Node{}, Pod{}, Client{}, Subject{}, Options{}, Hold{}, Step{}, PodChange{}, Endpoints{}, Foreign{}, Disturb{}, Expect{}, StateCheck{}}
+	return []any{Scenario{}, World{}, Node{}, Pod{}, Client{}, Subject{}, Options{}, Hold{}, Step{}, PodChange{}, Endpoints{}, NodeChange{}, Foreign{}, Disturb{}, Expect{}, StateCheck{}}
 }
 
 // fillTables puts the fields of the types into the documentation.

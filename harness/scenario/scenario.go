@@ -206,8 +206,8 @@ const (
 	HoldPing  = "ping"
 )
 
-// Step is one thing that happens. It has exactly one of apply, delete, pods, endpoints, api, foreign, withdraw, disturb,
-// subject, expect and state.
+// Step is one thing that happens. It has exactly one of apply, delete, pods, endpoints, nodes, api, foreign, withdraw,
+// disturb, subject, expect and state.
 type Step struct {
 	// Name that reports show instead of a generated one.
 	Name string `yaml:"name,omitempty"`
@@ -220,6 +220,8 @@ type Step struct {
 	Pods []PodChange `yaml:"pods,omitempty"`
 	// Endpoints of Services without a selector, as whoever owns them sets them.
 	Endpoints []Endpoints `yaml:"endpoints,omitempty"`
+	// Nodes lose an address and get it back, or have their cable pulled.
+	Nodes []NodeChange `yaml:"nodes,omitempty"`
 	// API: what happens to the API server: outage (connections are reset), black-hole (what is sent to it vanishes), slow, errors
 	// (status 500) until heal; drop-watches (connections with watches are reset), expire (clients have to list again).
 	API APIAction `yaml:"api,omitempty"`
@@ -229,7 +231,8 @@ type Step struct {
 	Withdraw Names `yaml:"withdraw,omitempty"`
 	// Disturb: something of the proxy's own is taken away behind its back.
 	Disturb []Disturb `yaml:"disturb,omitempty"`
-	// Subject: what is done to the proxy on every node that has it: start, stop (SIGTERM), kill (SIGKILL), restart.
+	// Subject: what is done to the proxy on every node that has it: start, stop (SIGTERM), kill (SIGKILL), restart, or swap: stop it and
+	// start the build that `run --other` names, and the first one again the next time.
 	Subject SubjectAction `yaml:"subject,omitempty"`
 	// Expect are checks, each awaited until it holds or its budget is spent.
 	Expect []Expect `yaml:"expect,omitempty"`
@@ -302,6 +305,7 @@ const (
 	SubjectStop    SubjectAction = "stop"
 	SubjectKill    SubjectAction = "kill"
 	SubjectRestart SubjectAction = "restart"
+	SubjectSwap    SubjectAction = "swap"
 )
 
 // Expect is one check. It has exactly one of reach, refused and ping.

@@ -19,6 +19,8 @@ func (s Step) Title() string {
 		return titles(s.Pods)
 	case len(s.Endpoints) > 0:
 		return titles(s.Endpoints)
+	case len(s.Nodes) > 0:
+		return titles(s.Nodes)
 	case s.API != "":
 		return "API server: " + string(s.API)
 	case len(s.Foreign) > 0:
@@ -98,6 +100,14 @@ func (p PodChange) String() string {
 		parts = append(parts, "gets other labels")
 	}
 	return "pod " + p.Name + " " + strings.Join(parts, " and ")
+}
+
+// String is "node cp has addresses per family: 1".
+func (n NodeChange) String() string {
+	if n.Replug {
+		return "the cable of " + n.Name + " is pulled and put in again"
+	}
+	return fmt.Sprintf("node %s has addresses per family: %d", n.Name, n.Addresses)
 }
 
 // String is "endpoints of web: pod(web-1):8080".

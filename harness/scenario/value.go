@@ -60,7 +60,7 @@ func (StartMode) choices() ([]string, string) {
 }
 
 func (SubjectAction) choices() ([]string, string) {
-	return wordsOf(SubjectStart, SubjectStop, SubjectKill, SubjectRestart), "subject action"
+	return wordsOf(SubjectStart, SubjectStop, SubjectKill, SubjectRestart, SubjectSwap), "subject action"
 }
 
 func (PodState) choices() ([]string, string) {

@@ -89,6 +89,8 @@ type Job struct {
 	Seed     uint64             `json:"seed"`
 	Backend  netstate.Backend   `json:"backend"`
 	Subject  Subject            `json:"subject"`
+	// Other is the build that the scenario swaps the subject for; nil if none was given.
+	Other *Subject `json:"other,omitempty"`
 }
 
 // Subject is the proxy under test as the worker needs to know it.

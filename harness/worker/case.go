@@ -18,12 +18,12 @@ import (
 
 // caseRun is one case from start to verdict.
 type caseRun struct {
-	job     wire.Job
-	speed   float64
-	record  *record
-	profile subject.Profile
-	binary  string // path of the subject's executable
-	helps   *helps
+	job    wire.Job
+	speed  float64
+	record *record
+	build         // of the subject that runs
+	other  *build // that it is swapped for; nil if there is none
+	helps  *helps
 	*cluster
 	proxies []*proxy
 	foreign []injection
@@ -58,12 +58,12 @@ func (w *Worker) runCase(ctx context.Context, job wire.Job) wire.Done {
 // verdictOf reads the end of a case.
 func verdictOf(err error, record *record) event.Verdict {
 	var lacks *subject.Lacks
-	var lacking *lacking
+	var unfit *unfit
 	switch {
 	case errors.As(err, &lacks):
 		return event.Verdict{Kind: event.Skip, Reason: lacks.Error()}
-	case errors.As(err, &lacking):
-		return event.Verdict{Kind: event.Skip, Reason: lacking.Error()}
+	case errors.As(err, &unfit):
+		return event.Verdict{Kind: event.Skip, Reason: unfit.Error()}
 	case err != nil:
 		return event.Verdict{Kind: event.Infra, Reason: err.Error()}
 	case record.failed():
@@ -79,18 +79,21 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 			err = fmt.Errorf("the worker panicked: %v\n%s", p, debug.Stack())
 		}
 	}()
-	profile, err := subject.ProfileOf(job.Subject.Profile, job.Subject.Version, job.Subject.Definition)
+	subjectBuild, err := w.build(job.Subject)
 	if err != nil {
 		return err
 	}
-	binary, err := w.store.path(job.Subject.Binary)
-	if err != nil {
-		return err
+	c := &caseRun{job: job, speed: w.speed, record: record, build: subjectBuild, helps: &w.helps}
+	if job.Other != nil {
+		other, err := w.build(*job.Other)
+		if err != nil {
+			return err
+		}
+		c.other = &other
 	}
-	c := &caseRun{job: job, speed: w.speed, record: record, profile: profile, binary: binary, helps: &w.helps}
 	c.settler = &settler{window: w.scale(settleWindow), look: c.look, print: c.print}
 	// The subject's own delays are by the clock, however slow the machine is; that they have ended takes a window to be seen.
-	resting := max(profile.Patience(), time.Duration(job.Scenario.Subject.Options.SyncPeriod))
+	resting := max(c.profile.Patience(), time.Duration(job.Scenario.Subject.Options.SyncPeriod))
 	c.patience = patience{budget: w.scale(stepBudget), rest: resting + w.scale(settleWindow), deaf: w.scale(deafLimit)}
 	defer func() {
 		record.enter(len(job.Scenario.Steps)+1, event.Phase{Name: "close"})
@@ -112,7 +115,7 @@ func (c *caseRun) scale(d time.Duration) time.Duration { return time.Duration(fl
 
 // play is the story of a case: the world, the API, the subject, the steps.
 func (c *caseRun) play(ctx context.Context) error {
-	if err := preflight(c.job.Scenario); err != nil {
+	if err := c.preflight(); err != nil {
 		return err
 	}
 	c.record.enter(0, event.Phase{Name: "world"})
@@ -156,6 +159,8 @@ func (c *caseRun) take(ctx context.Context, step scenario.Step) (gone bool, err 
 		err = c.changePods(ctx, step.Pods)
 	case len(step.Endpoints) > 0:
 		err = c.setEndpoints(ctx, step.Endpoints)
+	case len(step.Nodes) > 0:
+		err = c.changeNodes(ctx, step.Nodes)
 	case step.API != "":
 		gone, err = c.harm(ctx, step.API)
 	case len(step.Foreign) > 0:

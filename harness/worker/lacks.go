@@ -18,16 +18,17 @@ func lacks(ctx context.Context) map[string]string {
 	return nil
 }
 
-// lacking is the reason for a skip: a case needs what this machine's kernel does not have.
-type lacking struct {
-	what world.Capability
-	why  error
-}
+// unfit is the reason for a skip: the case needs what is not here.
+type unfit struct{ why string }
 
-func (l *lacking) Error() string { return fmt.Sprintf("this kernel has no %s: %v", l.what, l.why) }
+func (u *unfit) Error() string { return u.why }
 
-// preflight finds out whether the machine has what a scenario needs beyond what each of them does.
-func preflight(s *scenario.Scenario) error {
+// preflight finds out whether there is what the scenario needs beyond what each of them does.
+func (c *caseRun) preflight() error {
+	s := c.job.Scenario
+	if c.other == nil && s.Swaps() {
+		return &unfit{"no other build of the subject was given (run --other)"}
+	}
 	sctp := slices.ContainsFunc(s.World.Pods, func(p scenario.Pod) bool {
 		return slices.ContainsFunc(p.Listen, func(port scenario.Port) bool { return port.Protocol == world.SCTP })
 	})
@@ -35,7 +36,7 @@ func preflight(s *scenario.Scenario) error {
 		return nil
 	}
 	if err := netns.TrySCTP(); err != nil {
-		return &lacking{world.CapSCTP, err}
+		return &unfit{fmt.Sprintf("this kernel has no SCTP: %v", err)}
 	}
 	return nil
 }

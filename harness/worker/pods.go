@@ -37,6 +37,23 @@ func (c *caseRun) changePods(ctx context.Context, changes []scenario.PodChange) 
 	return nil
 }
 
+// changeNodes changes the links of nodes and clients.
+func (c *caseRun) changeNodes(ctx context.Context, changes []scenario.NodeChange) error {
+	for _, change := range changes {
+		var err error
+		if node, isNode := c.world.Node(change.Name); isNode && !change.Replug {
+			err = node.SetAddresses(change.Addresses)
+		} else {
+			err = c.world.Replug(ctx, change.Name)
+		}
+		if err != nil {
+			return err
+		}
+		c.record.add(event.Event{Write: &event.Write{Verb: "changed", Object: change.Name, Detail: change.String()}})
+	}
+	return nil
+}
+
 // endpointsOwner is what slices that a scenario sets say of who manages them.
 const endpointsOwner = "proxyproof.invalid"
 

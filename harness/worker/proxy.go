@@ -50,27 +50,33 @@ const kubeconfigPath = "/run/proxyproof/kubeconfig"
 
 // newProxy prepares the subject of a node.
 func (c *caseRun) newProxy(ctx context.Context, node world.Node) (*proxy, error) {
-	s := c.job.Scenario.Subject
+	p := &proxy{node: node}
+	var err error
+	p.command, err = c.command(ctx, p)
+	return p, err
+}
+
+// command starts the present build of the subject on its node.
+func (c *caseRun) command(ctx context.Context, p *proxy) (world.Command, error) {
+	s, node := c.job.Scenario.Subject, p.node
 	help, err := c.helps.ask(ctx, node, c.binary, c.profile.Inquiry())
 	if err != nil {
-		return nil, err
+		return world.Command{}, err
 	}
 	command, err := c.profile.Command(subject.Setting{
-		Node: node.Name(), Binary: c.binary, Kubeconfig: kubeconfigPath, Args: c.job.Subject.Args, Help: help,
+		Node: node.Name(), Binary: c.binary, Kubeconfig: kubeconfigPath, Args: c.info.Args, Help: help,
 		Families: c.job.Family.Families(), Ranges: s.Options.Ranges(c.world.Ranges()), Options: s.Options,
 	})
 	if err != nil {
-		return nil, err
+		return world.Command{}, err
 	}
 	kubeconfig, err := c.kubeconfig(node, s.API)
 	if err != nil {
-		return nil, err
+		return world.Command{}, err
 	}
-	p := &proxy{node: node}
 	command.Files = map[string][]byte{kubeconfigPath: kubeconfig}
 	command.Output = func(line world.Line) { c.hear(p, line) }
-	p.command = command
-	return p, nil
+	return command, nil
 }
 
 // hear takes note of a line of the log.
@@ -313,6 +319,9 @@ func (c *caseRun) act(ctx context.Context, action scenario.SubjectAction) (gone 
 				return false, err
 			}
 		}
+	}
+	if action == scenario.SubjectSwap {
+		return c.swap(ctx)
 	}
 	if action == scenario.SubjectStart || action == scenario.SubjectRestart {
 		return c.startSubjects(ctx)

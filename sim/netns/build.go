@@ -270,7 +270,7 @@ func (w *World) awaited() []awaited {
 	const lo, linkLocal = 1, 1
 	var all []awaited
 	for _, n := range w.nodes {
-		all = append(all, awaited{n.space, lo + linkLocal + len(n.addrs[world.IPv6])})
+		all = append(all, awaited{n.space, lo + linkLocal + len(n.Addrs(world.IPv6))})
 	}
 	for _, p := range w.pods {
 		all = append(all, awaited{p.space, lo + len(p.addrs[world.IPv6])})

@@ -105,6 +105,14 @@ func (s *space) addAddress(link int, p netip.Prefix) error {
 	return nil
 }
 
+// removeAddress takes an address from a link.
+func (s *space) removeAddress(link int, p netip.Prefix) error {
+	if err := s.route.AddrDel(byIndex(link), &netlink.Addr{IPNet: ipNet(p)}); err != nil {
+		return fmt.Errorf("remove address %s: %w", p, err)
+	}
+	return nil
+}
+
 // path is a static route.
 type path struct {
 	to    netip.Prefix

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,8 @@ import (
 type node struct {
 	place
 	podCIDR map[world.Family]netip.Prefix
+	// removed is how many addresses per family were taken from it, the last ones.
+	removed atomic.Int32
 	keeper  *keeper
 	root    *root
 	group   *cgroup // nil where there are none

@@ -53,6 +53,8 @@ type World interface {
 	Nodes() []Node
 	Pods() []Place
 	Clients() []Place
+	// Replug pulls the cable of a node or client out of the switch and puts it in again.
+	Replug(ctx context.Context, name string) error
 	// Ranges are the address ranges that this world routes to a node when a client enters through it.
 	Ranges() Ranges
 	// Capable tells whether the world can do a thing; when it cannot, why is the reason for a skip.
@@ -99,6 +101,8 @@ type Node interface {
 	Place
 	// PodCIDR is the range of the node's own pods.
 	PodCIDR(f Family) netip.Prefix
+	// SetAddresses leaves the node with its first n global addresses per family, or gives it back those that it began with.
+	SetAddresses(n int) error
 	// State reads everything that matters of the node's kernel. It changes nothing.
 	State(ctx context.Context) (*netstate.State, error)
 	// Fingerprint is the cheap form of State: equal fingerprints mean equal states.
