@@ -33,6 +33,7 @@ type caseRun struct {
 	holds   []*hold
 	holding bool // the holds of Services have begun
 	settler *settler
+	turns   turns
 	patience
 }
 

@@ -226,6 +226,9 @@ func (c *caseRun) expectReach(ctx context.Context, from world.Place, t target, e
 	if e.Sticky {
 		tries, enough = stickyTries, stickyTries // more than there can be
 	}
+	if len(backends) > 1 {
+		defer c.turns.take(netip.AddrPortFrom(t.address, t.port))()
+	}
 	for range tries {
 		result := c.once(ctx, from, t)
 		if ok, err := c.recordProbe(ctx, t.written, result, answered(result)); err != nil {

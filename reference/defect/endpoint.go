@@ -60,9 +60,8 @@ var onlyFirstSlice = Defect{
 	Name:     "only-one-slice-read",
 	Issue:    "cloudnativelabs/kube-router#824",
 	Summary:  "only one EndpointSlice of a Service and family is read",
-	Findings: []string{"ipvs-dest-missing", "backend-unused", "ipvs-dest-unjustified", "reach-failed"},
-	When: "wherever a Service has several; backend-unused and reach-failed where a connection is expected to be led to an endpoint of another one, " +
-		"ipvs-dest-unjustified where the others alone have ready endpoints",
+	Findings: []string{"ipvs-dest-missing", "backend-unused", "reach-failed"},
+	When:     "wherever a Service has several; backend-unused and reach-failed where a connection is expected to be led to an endpoint of another one",
 	Wrap: proxy.Middleware{Object: func(o plan.Object) plan.Object {
 		sorted, seen := slices.SortedFunc(slices.Values(o.Slices), func(a, b *discoveryv1.EndpointSlice) int {
 			if a.Name < b.Name {

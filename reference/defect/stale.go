@@ -75,7 +75,7 @@ var localIPsNeverStored = Defect{
 	Issue:   "cloudnativelabs/kube-router#1924",
 	Summary: "the set of the node's own addresses stays empty in both families",
 	Findings: []string{
-		"local-ips-incomplete", "node-address-unprotected", "apiserver-refused", "node-reach-changed", "hold-lost", "node-self-unreachable",
+		"local-ips-incomplete", "node-address-unprotected", "apiserver-refused", "node-reach-changed", "hold-lost", "reach-failed",
 	},
 	When: "local-ips-incomplete in every case; the others where a node port exists, as with local-ips-ipv4-only",
 	Wrap: proxy.Middleware{Writer: func(w apply.Writer) apply.Writer { return localsLost{w} }},
