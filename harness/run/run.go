@@ -54,6 +54,7 @@ func Run(ctx context.Context, o Options) (report.Summary, error) {
 		chosen[i], infos[i] = tasks[index], tasks[index].info
 	}
 	tell.start(infos)
+	earlier := rememberedTimes()
 
 	p := &pool{slots: min(o.Slots, len(chosen)), tell: tell}
 	p.open = func(ctx context.Context) (*lane.Worker, error) { return o.Lane(ctx, tell.notice) }
@@ -61,18 +62,21 @@ func Run(ctx context.Context, o Options) (report.Summary, error) {
 	for i, t := range tasks {
 		byID[t.info.ID] = suite.outcomes[i]
 	}
-	outcomes := collect(ctx, p, chosen, func(outcome report.Outcome) {
+	outcomes := collect(ctx, p, chosen, earlier.longestFirst(chosen), func(outcome report.Outcome) {
 		tell.ended(outcome)
 		byID[outcome.Case.ID] <- outcome
 	})
 	ginkgo.RunSpecs(failing{}, "proxyproof", config, reporter)
 
 	summary := report.Summary{Outcomes: <-outcomes, Took: time.Since(start), Machines: p.machines, Speed: p.speed}
+	if err := earlier.remember(summary.Outcomes); err != nil {
+		tell.notice(fmt.Sprintf("cannot remember how long the cases took: %v", err))
+	}
 	return summary, tell.finish(summary)
 }
 
-// collect runs the tasks in the background and sends all outcomes, in the order of the tasks, when the last has ended.
-func collect(ctx context.Context, p *pool, tasks []task, deliver func(report.Outcome)) <-chan []report.Outcome {
+// collect runs the tasks in the background, in the order of queue, and sends all outcomes, in that of tasks, when the last has ended.
+func collect(ctx context.Context, p *pool, tasks, queue []task, deliver func(report.Outcome)) <-chan []report.Outcome {
 	result := make(chan []report.Outcome, 1)
 	go func() {
 		order := map[string]int{}
@@ -82,7 +86,7 @@ func collect(ctx context.Context, p *pool, tasks []task, deliver func(report.Out
 		arrived := make(chan report.Outcome)
 		var outcomes []report.Outcome
 		go func() {
-			p.run(ctx, tasks, func(o report.Outcome) { arrived <- o })
+			p.run(ctx, queue, func(o report.Outcome) { arrived <- o })
 			close(arrived)
 		}()
 		for o := range arrived {
