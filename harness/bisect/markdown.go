@@ -39,7 +39,7 @@ func Markdown(r Result, s Setting) string {
 		say("| after | %s | %s |", r.After.Commit, code(r.After))
 	}
 	say("")
-	say("<details><summary>%d revisions were judged; %d commits lie between %s (good) and %s (bad)</summary>", len(r.Judged), r.Range, r.Good, r.Bad)
+	say("<details><summary>%d revisions were judged; commits between %s (good) and %s (bad): %d</summary>", len(r.Judged), r.Good, r.Bad, r.Range)
 	say("")
 	say("| commit | | runs |")
 	say("|---|---|---|")

@@ -366,10 +366,10 @@ func TestConfidenceIsPaidFor(t *testing.T) {
 }
 
 func TestLongHistory(t *testing.T) {
-	y := newSynthetic(line(1500, map[int]string{999: "breaks"})...)
-	r := y.search(t, Question{}, y.history("c00", "c1499"), anyCommit)
-	check(t, r, Found, "c999")
-	if r.Costs.Builds > 16 {
+	y := newSynthetic(line(500, map[int]string{333: "breaks"})...)
+	r := y.search(t, Question{}, y.history("c00", "c499"), anyCommit)
+	check(t, r, Found, "c333")
+	if r.Costs.Builds > 14 {
 		t.Errorf("%d builds", r.Costs.Builds)
 	}
 }

@@ -16,7 +16,7 @@ func (t Story) say(format string, args ...any) { fmt.Fprintf(t.W, format+"\n", a
 
 func (t Story) begins(q Question, h History) {
 	bad, good := q.Ends(h)
-	t.say("%s? bad is %s, good is %s; %d commits lie between", q, bad, good, len(h.Range))
+	t.say("%s? bad is %s, good is %s; commits to tell apart: %d", q, bad, good, len(h.Range))
 	for _, c := range h.Forks {
 		t.say("they are on different branches; the merge base is %s, %q", c, c.Subject)
 	}

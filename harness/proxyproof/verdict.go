@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 
 	"proxyproof/harness/bisect"
 	"proxyproof/harness/keep"
@@ -126,4 +125,4 @@ func (c *verdictCommand) exit(kind bisect.Kind) error {
 }
 
 // isVerdict tells whether the program was started as `proxyproof verdict`, before its arguments were understood.
-func isVerdict(args []string) bool { return slices.Contains(args[:min(len(args), 1)], "verdict") }
+func isVerdict(args []string) bool { return len(args) > 0 && args[0] == "verdict" }

@@ -3,6 +3,7 @@ package upstream
 import (
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"syscall"
 )
@@ -14,15 +15,17 @@ type guard struct {
 	pipe io.WriteCloser
 }
 
-// guarding reads the process groups of builds, one a line, 0 when one has ended.
+// guarding reads the process groups of builds, one a line, 0 when one has ended. A git that outlives us for a moment may still
+// write to the folder, hence the second and third try.
 const guarding = `while read -r group; do building=$group; done
 [ "${building:-0}" = 0 ] || kill -KILL -- "-$building"
-rm -rf -- "$1"`
+for try in 1 2 3 4 5; do rm -rf -- "$1" && exit || sleep 1; done 2>/dev/null; exit 1`
 
-// newGuard starts it, in a process group of its own, so that a signal to ours leaves it alone.
-func newGuard(dir string) (*guard, error) {
+// newGuard starts it, in a process group of its own, so that a signal to ours leaves it alone. It shares the lock on the folder.
+func newGuard(dir string, lock *os.File) (*guard, error) {
 	g := &guard{cmd: exec.Command("sh", "-c", guarding, "proxyproof-guard", dir)}
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	g.cmd.ExtraFiles = []*os.File{lock}
 	pipe, err := g.cmd.StdinPipe()
 	if err == nil {
 		g.pipe = pipe

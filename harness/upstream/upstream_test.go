@@ -243,3 +243,33 @@ func TestReleases(t *testing.T) {
 		t.Errorf("got %+v, %v, at %s", made, err, b.Path(made.Binary))
 	}
 }
+
+func TestStaleWorkshops(t *testing.T) {
+	below := t.TempDir()
+	stale := filepath.Join(below, "scratch-stale", "tree")
+	if err := os.MkdirAll(stale, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	first, err := NewWorkshop(below)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := NewWorkshop(below)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Dir(stale)); err == nil {
+		t.Error("what nobody holds is still there")
+	}
+	if _, err := os.Stat(first.Folder()); err != nil {
+		t.Errorf("a workshop in use was removed: %v", err)
+	}
+	for _, w := range []*Workshop{first, second} {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, _ := os.ReadDir(below); len(left) != 0 {
+		t.Errorf("left is %v", left)
+	}
+}

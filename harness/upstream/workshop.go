@@ -8,28 +8,85 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Workshop is a scratch folder in which things are built. It is gone when we are.
 type Workshop struct {
 	dir   string
+	lock  *os.File
 	guard *guard
 }
 
-// NewWorkshop makes one below a folder.
+// NewWorkshop makes one below a folder, and removes those there whose owner and guard are both gone, as after a power cut.
 func NewWorkshop(below string) (*Workshop, error) {
-	if err := os.MkdirAll(below, 0o755); err != nil {
+	w, err := newWorkshop(below)
+	if err != nil {
 		return nil, fmt.Errorf("make room for builds: %w", err)
+	}
+	return w, nil
+}
+
+func newWorkshop(below string) (*Workshop, error) {
+	if err := os.MkdirAll(below, 0o755); err != nil {
+		return nil, err
+	}
+	entrance, err := locked(below, unix.LOCK_EX) // nobody sweeps what is not locked yet
+	if err != nil {
+		return nil, err
+	}
+	defer entrance.Close()
+	if err := sweep(below); err != nil {
+		return nil, err
 	}
 	dir, err := os.MkdirTemp(below, "scratch-*")
 	if err != nil {
-		return nil, fmt.Errorf("make room for builds: %w", err)
+		return nil, err
 	}
-	guard, err := newGuard(dir)
+	lock, err := locked(dir, unix.LOCK_EX)
 	if err != nil {
+		return nil, err
+	}
+	guard, err := newGuard(dir, lock)
+	if err != nil {
+		lock.Close()
 		return nil, errorsOf(err, os.Remove(dir))
 	}
-	return &Workshop{dir, guard}, nil
+	return &Workshop{dir, lock, guard}, nil
+}
+
+// locked opens a folder and locks it until it is closed by all who have it.
+func locked(dir string, how int) (*os.File, error) {
+	file, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(file.Fd()), how); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return file, nil
+}
+
+// sweep removes the workshops that nobody holds.
+func sweep(below string) error {
+	stale, err := filepath.Glob(filepath.Join(below, "scratch-*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range stale {
+		lock, err := locked(dir, unix.LOCK_EX|unix.LOCK_NB)
+		if err != nil {
+			continue // somebody works there, or has just removed it
+		}
+		err = os.RemoveAll(dir)
+		lock.Close()
+		if err != nil {
+			return fmt.Errorf("remove what a search has left: %w", err)
+		}
+	}
+	return nil
 }
 
 // errorsOf prefers the first error.
@@ -44,7 +101,10 @@ func errorsOf(first, second error) error {
 func (w *Workshop) Folder() string { return w.dir }
 
 // Close removes it.
-func (w *Workshop) Close() error { return w.guard.release() }
+func (w *Workshop) Close() error {
+	defer w.lock.Close()
+	return w.guard.release()
+}
 
 // lastWords is how much of a failed build's output is kept.
 const lastWords = 2000
