@@ -58,6 +58,17 @@ func New(w Writer, a Actual, log *slog.Logger) *Applier {
 	return applier
 }
 
+// Conflicts counts the planned virtual services where somebody else has one.
+func (a *Applier) Conflicts(s plan.State) int {
+	n := 0
+	for key := range a.actual.Foreign {
+		if _, planned := s.Services[key]; planned {
+			n++
+		}
+	}
+	return n
+}
+
 // scope is what an application looks at.
 type scope struct {
 	services []plan.Service

@@ -57,6 +57,8 @@ func parse(flags *flag.FlagSet, args []string) (Config, error) {
 	flags.BoolVar(&c.NodePortsOnAll, "node-ports-on-all-addresses", false, "serve node ports on all addresses of the node, not only on the first of each family")
 	flags.DurationVar(&c.SyncPeriod, "sync-period", 5*time.Minute, "time between repairs of what somebody else changed")
 	flags.DurationVar(&c.DrainPeriod, "drain-period", 30*time.Second, "longest time for which an endpoint that is gone keeps its TCP connections; 0 to cut them at once")
+	flags.StringVar(&c.HealthAddress, "health-address", "", "address and port for /healthz and /readyz, such as 127.0.0.1:20244; none if empty")
+	flags.StringVar(&c.MetricsAddress, "metrics-address", "", "address and port for /metrics; none if empty")
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}

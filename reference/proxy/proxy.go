@@ -19,6 +19,7 @@ import (
 	"proxyproof/reference/healthcheck"
 	"proxyproof/reference/observe"
 	"proxyproof/reference/plan"
+	"proxyproof/reference/status"
 )
 
 // Config is how a proxy is to behave.
@@ -35,7 +36,9 @@ type Config struct {
 	SyncPeriod time.Duration
 	// DrainPeriod is the longest time for which an endpoint that is gone keeps its connections.
 	DrainPeriod time.Duration
-	Log         *slog.Logger
+	// HealthAddress and MetricsAddress are where it tells how it is; nowhere if they are empty.
+	HealthAddress, MetricsAddress string
+	Log                           *slog.Logger
 }
 
 // Middleware stands at the seams of a proxy: before the kernel, before the planning of a Service, and around the choice of load balancer
@@ -79,6 +82,12 @@ func Run(ctx context.Context, c Config, middleware ...Middleware) error {
 		return err
 	}
 	defer kernel.Close()
+	figures := status.New(kernel.Writes)
+	told, err := figures.Serve(ctx, c.HealthAddress, c.MetricsAddress)
+	if err != nil {
+		return err
+	}
+	defer told.Close()
 	observer, err := observe.New(client, c.Node)
 	if err != nil {
 		return err
@@ -97,7 +106,7 @@ func Run(ctx context.Context, c Config, middleware ...Middleware) error {
 		return err
 	}
 	seams := seams{writer: kernel, choice: allocate.Choose}.wrapped(middleware)
-	p := &proxy{config: c, book: drain.New(c.DrainPeriod), kernel: kernel, seams: seams, observer: observer, links: links, poke: func() {}, health: &healthcheck.Server{Log: c.Log}}
+	p := &proxy{config: c, book: drain.New(c.DrainPeriod), status: figures, kernel: kernel, seams: seams, observer: observer, links: links, poke: func() {}, health: &healthcheck.Server{Log: c.Log}}
 	defer p.health.Close()
 	var allocation sync.WaitGroup
 	if c.LoadBalancer {
@@ -124,6 +133,7 @@ type proxy struct {
 	poke     func()
 	planner  *plan.Planner
 	book     *drain.Book
+	status   *status.Status
 	applier  *apply.Applier // nil: the kernel must be read first
 	moved    bool           // the machine's addresses may be others
 	ready    bool
@@ -138,7 +148,7 @@ func (p *proxy) loop(ctx context.Context) {
 	defer repair.Stop()
 	for {
 		var retry <-chan time.Time
-		if err := p.sync(); err != nil {
+		if err := p.measured(); err != nil {
 			p.config.Log.Error("sync failed", "error", err)
 			p.applier = nil
 			retry = time.After(retryDelay)
@@ -169,6 +179,19 @@ func (p *proxy) sweep() <-chan time.Time {
 		return nil
 	}
 	return time.After(sweepInterval)
+}
+
+// measured is a sync whose figures are told.
+func (p *proxy) measured() error {
+	started := time.Now()
+	err := p.sync()
+	services, conflicts := 0, 0
+	if err == nil {
+		state := p.planner.State()
+		services, conflicts = len(state.Services), p.applier.Conflicts(state)
+	}
+	p.status.Synced(time.Since(started), services, conflicts, err)
+	return err
 }
 
 // sync brings the kernel to what is planned now, and deletes what has drained.
