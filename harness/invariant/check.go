@@ -1,6 +1,7 @@
 package invariant
 
 import (
+	"net/netip"
 	"slices"
 
 	"proxyproof/harness/finding"
@@ -34,9 +35,25 @@ func (v View) families() []world.Family {
 func (v View) expectation() oracle.Expectation {
 	return oracle.Expect(oracle.Input{
 		Services: v.Objects.Services, Slices: v.Objects.Slices,
-		Node: v.Node.Name, Addresses: v.Node.Addresses, Families: v.Families, Ranges: v.Ranges, Options: v.Options,
+		Node: v.Node.Name, Addresses: v.Node.Addresses, Local: v.local(), Families: v.Families, Ranges: v.Ranges, Options: v.Options,
 		NodePortsPerFamily: v.Keeps.Has(KeepNodePortsPerFamily),
 	})
+}
+
+// local are the addresses of the node's own links.
+func (v View) local() []netip.Addr {
+	var all []netip.Addr
+	for _, f := range v.families() {
+		required, allowed := v.plainAddresses(f)
+		for _, of := range []map[string]string{required, allowed} {
+			for text := range of {
+				if a, err := netip.ParseAddr(text); err == nil {
+					all = append(all, a)
+				}
+			}
+		}
+	}
+	return all
 }
 
 // before is what is not the subject's; an empty state if it is not known.

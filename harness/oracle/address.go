@@ -78,6 +78,11 @@ func (in Input) nodePorts(s *corev1.Service, p corev1.ServicePort) []claim {
 			required := i == 0 && (in.NodePortsPerFamily || f == in.Families[0]) || in.Options.NodePortsOnAllAddresses
 			all = append(all, claim{Key{a, protocolOf(p.Protocol), uint16(p.NodePort)}, NodePort, required, p.Name})
 		}
+		for _, a := range in.Local {
+			if in.Options.NodePortsOnAllAddresses && world.FamilyOf(a) == f && !slices.Contains(in.Addresses[f], a) {
+				all = append(all, claim{Key{a, protocolOf(p.Protocol), uint16(p.NodePort)}, NodePort, false, p.Name})
+			}
+		}
 	}
 	return all
 }

@@ -27,6 +27,9 @@ type Input struct {
 	Node string
 	// Addresses of the Node object by family, primary first. A family without any is not served on this node.
 	Addresses map[world.Family][]netip.Addr
+	// Local are further addresses of the node's own links: loopback, link-local, what somebody has added. A proxy that is told to serve node
+	// ports on all addresses may take them for some.
+	Local []netip.Addr
 	// Families of the cluster, primary first.
 	Families []world.Family
 	Ranges   world.Ranges

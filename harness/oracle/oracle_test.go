@@ -241,8 +241,11 @@ spec: {type: NodePort, clusterIP: 198.18.0.7, clusterIPs: [198.18.0.7, "2001:db8
 metadata: {name: a}
 spec: {type: NodePort, clusterIP: 198.18.0.7, clusterIPs: [198.18.0.7], ipFamilies: [IPv4], ports: [{port: 80, nodePort: 30080}]}
 `,
-			input: func(in *oracle.Input) { in.Options.NodePortsOnAllAddresses = true },
-			want:  []string{"TCP 192.0.2.10:30080 ->", "TCP 192.0.2.11:30080 ->", "TCP 198.18.0.7:80 ->"},
+			input: func(in *oracle.Input) {
+				in.Options.NodePortsOnAllAddresses = true
+				in.Local = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.10"), netip.MustParseAddr("::1")}
+			},
+			want: []string{"TCP 127.0.0.1:30080 allowed ->", "TCP 192.0.2.10:30080 ->", "TCP 192.0.2.11:30080 ->", "TCP 198.18.0.7:80 ->"},
 		},
 		"node ports on the primary address only": {
 			manifest: `kind: Service

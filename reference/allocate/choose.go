@@ -92,7 +92,7 @@ func complete(s *corev1.Service, ranges []netip.Prefix, used map[netip.Addr]bool
 		}
 		ip, lacks := address(s, ranges, is6, used)
 		if lacks != nil {
-			err = errors.Join(err, fmt.Errorf("Service %s/%s stays without an %s address: %w", s.Namespace, s.Name, family, lacks))
+			err = errors.Join(err, fmt.Errorf("no %s address for Service %s/%s: %w", family, s.Namespace, s.Name, lacks))
 			continue
 		}
 		used[ip] = true

@@ -56,7 +56,7 @@ func TestChoose(t *testing.T) {
 		"the pool is exhausted": {
 			services: []*corev1.Service{balanced("a", 1, has("203.0.113.1")), balanced("b", 2, has("203.0.113.2")), balanced("c", 3)},
 			want:     map[string]string{"a": "203.0.113.1 2001:db8:113::1", "b": "203.0.113.2 2001:db8:113::2", "c": "2001:db8:113::3"},
-			lacks:    "Service default/c stays without an IPv4 address: none is free",
+			lacks:    "no IPv4 address for Service default/c: none is free",
 		},
 		"what a Service asks for, and any of its other family": {
 			services: []*corev1.Service{balanced("a", 1, asks("2001:db8:113::3"))},
@@ -65,7 +65,7 @@ func TestChoose(t *testing.T) {
 		"what another one has": {
 			services: []*corev1.Service{balanced("a", 1, has("203.0.113.1", "2001:db8:113::1")), balanced("b", 2, asks("203.0.113.1"))},
 			want:     map[string]string{"b": "2001:db8:113::2"},
-			lacks:    "Service default/b stays without an IPv4 address: another Service has 203.0.113.1",
+			lacks:    "no IPv4 address for Service default/b: another Service has 203.0.113.1",
 		},
 		"what two ask for": {
 			services: []*corev1.Service{balanced("b", 2, asks("203.0.113.2")), balanced("a", 1, asks("203.0.113.2"))},

@@ -105,6 +105,9 @@ func story(f plan.Family) []plan.State {
 		s := plan.State{Families: []plan.Family{f}, LocalIPs: map[netip.Addr]bool{node: true},
 			VIPs:     map[netip.Addr]netip.Addr{api: node},
 			Services: map[plan.Service]plan.Virtual{{Address: api, Port: 443, Protocol: plan.TCP}: {Scheduler: "rr", Dests: map[plan.Dest]bool{{Address: node, Port: 6443}: true}}}}
+		if len(at) > 0 {
+			s.Hairpins = map[plan.Hairpin]bool{{Dest: web(1), Protocol: plan.TCP}: true}
+		}
 		for _, key := range at {
 			s.Services[key] = plan.Virtual{Scheduler: "rr", Affinity: affinity, Dests: map[plan.Dest]bool{web(1): true, web(2): affinity > 0}}
 			if affinity == 0 {
@@ -163,6 +166,30 @@ func TestKilledBetweenAnyTwoWrites(t *testing.T) {
 		}
 	}
 	t.Logf("killed at %d positions", positions)
+}
+
+// TestNextLifeWritesNothing: what one proxy has written, the next one finds to be right, rules included.
+func TestNextLifeWritesNothing(t *testing.T) {
+	if os.Getenv("PROXYPROOF_REQUIRE_KERNEL") == "" {
+		t.Skip("needs a kernel with IPVS; run make kernel")
+	}
+	for _, f := range []plan.Family{plan.IPv4, plan.IPv6} {
+		for _, masqueradeAll := range []bool{false, true} {
+			states := story(f)
+			s := states[1]
+			s.MasqueradeAll = masqueradeAll
+			err := inNamespace(func() error {
+				if err := furnish(states[0]); err != nil {
+					return err
+				}
+				// Its preparations are one write, or none if everything is there.
+				return errors.Join(oneLife(s, 1<<30), oneLife(s, 1))
+			})
+			if err != nil {
+				t.Errorf("IPv%d, masqueradeAll %t: %v", f, masqueradeAll, err)
+			}
+		}
+	}
 }
 
 // live goes through the states up to a step, in which the proxy dies after some writes and starts again; never if they are

@@ -101,11 +101,26 @@ func (w portsForgotten) AddDest(s plan.Service, d plan.Dest) error {
 	return w.Writer.AddDest(s, d)
 }
 
-func (w portsForgotten) DeleteDest(s plan.Service, d plan.Dest) error {
+// isElsewhere tells that an endpoint has another port by now.
+func (w portsForgotten) isElsewhere(s plan.Service, d plan.Dest) bool {
 	for other := range w.dests[s] {
 		if other.Address == d.Address && other.Port != d.Port {
-			return nil
+			return true
 		}
+	}
+	return false
+}
+
+func (w portsForgotten) WeighDest(s plan.Service, d plan.Dest, weight int) error {
+	if weight == 0 && w.isElsewhere(s, d) {
+		return nil
+	}
+	return w.Writer.WeighDest(s, d, weight)
+}
+
+func (w portsForgotten) DeleteDest(s plan.Service, d plan.Dest) error {
+	if w.isElsewhere(s, d) {
+		return nil
 	}
 	delete(w.dests[s], d)
 	return w.Writer.DeleteDest(s, d)

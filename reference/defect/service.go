@@ -78,7 +78,7 @@ var nodePortOfOneFamily = Defect{
 	}),
 }
 
-// modeProxyBound is how every proxy was before KEP-1860, and kube-router until v2.10.
+// modeProxyBound is how every proxy was before KEP-1860, and kube-router until v2.9.
 var modeProxyBound = Defect{
 	Name:     "mode-proxy-bound",
 	Issue:    "cloudnativelabs/kube-router#2017",
