@@ -167,7 +167,7 @@ func (c *caseRun) look(ctx context.Context) (moment, error) {
 	if c.faults.now.Deafens() {
 		return m, nil // it tries to reach the API server again and again, which is work, but not on what is judged
 	}
-	m.busy = c.api.Missing() > 0
+	m.busy = c.missing() > 0
 	for _, p := range c.proxies {
 		if p.process == nil {
 			continue
