@@ -55,7 +55,7 @@ func (c *cluster) start(ctx context.Context, services int) error {
 	if err != nil {
 		return err
 	}
-	c.serving.Go(func() { _ = c.api.Serve(nodeName, l) })
+	c.serving.Go(func() { _ = c.api.Serve(nodeName, l, nil) })
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName}}
 	node.Spec.PodCIDR = c.node.PodCIDR(c.family).String()
 	node.Spec.PodCIDRs = []string{node.Spec.PodCIDR}

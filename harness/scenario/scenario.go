@@ -222,7 +222,7 @@ type Step struct {
 	Endpoints []Endpoints `yaml:"endpoints,omitempty"`
 	// Nodes lose an address and get it back, or have their cable pulled.
 	Nodes []NodeChange `yaml:"nodes,omitempty"`
-	// API: what happens to the API server: outage (connections are reset), black-hole (what is sent to it vanishes), slow, errors
+	// API: what happens to the API server: outage (nobody listens), black-hole (what is sent to it vanishes), slow, errors
 	// (status 500) until heal; drop-watches (connections with watches are reset), expire (clients have to list again).
 	API APIAction `yaml:"api,omitempty"`
 	// Foreign: somebody else puts things into the node's kernel.

@@ -113,6 +113,29 @@ func TestKubeRouterFlags(t *testing.T) {
 	}
 }
 
+// TestKubeRouterOptions: what a scenario asks for beyond the service proxy becomes flags, or a skip.
+func TestKubeRouterOptions(t *testing.T) {
+	setting := Setting{Families: []world.Family{world.IPv4}, Ranges: world.DefaultRanges(), Help: "      --run-firewall\n      --ipvs-sync-period duration\n"}
+	setting.Options = scenario.Options{Firewall: true}
+	if c, err := (kubeRouter{}).Command(setting); err != nil || !slices.Contains(c.Args, "--run-firewall=true") {
+		t.Errorf("%q, %v", c.Args, err)
+	}
+	for flag, options := range map[string]scenario.Options{
+		"--nodeport-bindon-all-ip":    {NodePortsOnAllAddresses: true},
+		"--ipvs-graceful-termination": {GracefulPeriod: scenario.Duration(time.Second)},
+	} {
+		var lacks *Lacks
+		setting.Options = options
+		if _, err := (kubeRouter{}).Command(setting); !errors.As(err, &lacks) || lacks.Flag != flag {
+			t.Errorf("%s: got %v", flag, err)
+		}
+	}
+	var lacks *Lacks
+	if _, err := (reference{}).Command(Setting{Options: scenario.Options{Firewall: true}}); !errors.As(err, &lacks) || lacks.Option != "firewall" {
+		t.Errorf("got %v: the reference has no network policies", err)
+	}
+}
+
 func TestKubeRouterErrors(t *testing.T) {
 	for line, want := range map[string]bool{
 		"E1124 02:40:26.124450     224 network_services_controller.go:251] failed to sync": true,

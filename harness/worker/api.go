@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"proxyproof/harness/event"
 	"proxyproof/harness/finding"
@@ -72,10 +73,18 @@ func (c *caseRun) awaitLate(ctx context.Context) (gone bool, err error) {
 	return gone, nil
 }
 
+// missing is how many watches the subject has yet to open again. One that does not run opens none.
+func (c *caseRun) missing() int {
+	if c.faults.now.Deafens() || !slices.ContainsFunc(c.proxies, func(p *proxy) bool { return p.wanted }) {
+		return 0
+	}
+	return c.api.Missing()
+}
+
 // notBack is the finding that a subject did not begin to watch again.
 func (c *caseRun) notBack() []finding.Finding {
-	n := c.api.Missing()
-	if n == 0 || c.faults.now.Deafens() {
+	n := c.missing()
+	if n == 0 {
 		return nil
 	}
 	return []finding.Finding{{

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -124,11 +125,14 @@ func (c *cluster) listen(ctx context.Context, node world.Node, address netip.Add
 	if address.Is4() {
 		network = "tcp4"
 	}
-	l, err := node.Listen(ctx, network, netip.AddrPortFrom(address, port))
+	open := func() (net.Listener, error) {
+		return node.Listen(context.WithoutCancel(ctx), network, netip.AddrPortFrom(address, port))
+	}
+	l, err := open()
 	if err != nil {
 		return err
 	}
-	c.serving.Go(func() { _ = c.api.Serve(node.Name(), l) })
+	c.serving.Go(func() { _ = c.api.Serve(node.Name(), l, open) })
 	return nil
 }
 

@@ -164,7 +164,10 @@ func (c *caseRun) look(ctx context.Context) (moment, error) {
 	if m.pending, err = c.api.Outstanding(); err != nil {
 		return m, err
 	}
-	m.busy = !c.faults.now.Deafens() && c.api.Missing() > 0
+	if c.faults.now.Deafens() {
+		return m, nil // it tries to reach the API server again and again, which is work, but not on what is judged
+	}
+	m.busy = c.missing() > 0
 	for _, p := range c.proxies {
 		if p.process == nil {
 			continue

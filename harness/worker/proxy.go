@@ -332,7 +332,9 @@ func (c *caseRun) act(ctx context.Context, action scenario.SubjectAction) (gone 
 // end stops or kills the subject of a node.
 func (c *caseRun) end(ctx context.Context, p *proxy, action scenario.SubjectAction) error {
 	p.wanted = false
-	defer c.control.Forget()
+	if !c.faults.now.Deafens() { // else its successor has to open the same watches
+		defer c.control.Forget()
+	}
 	if !p.alive() {
 		return nil
 	}

@@ -261,6 +261,22 @@ var endpointChecks = []check{
 		a.must(err)
 		a.true(len(a.slices(s.Name)[0].Endpoints) == 0, "it still is")
 	}},
+	{"a Pod that is going serves and is not ready, unless that is published", func(a *api) {
+		s := a.service(func(*corev1.Service) {})
+		a.pod("one", true, func(p *corev1.Pod) { p.DeletionTimestamp = ptr.To(metav1.Now().Rfc3339Copy()) })
+		c := a.slices(s.Name)[0].Endpoints[0].Conditions
+		a.true(!*c.Ready && *c.Serving && *c.Terminating, "got %+v", c)
+		s = a.service(func(s *corev1.Service) { s.Spec.PublishNotReadyAddresses = true })
+		c = a.slices(s.Name)[0].Endpoints[0].Conditions
+		a.true(*c.Ready && *c.Serving && *c.Terminating, "got %+v", c)
+	}},
+	{"Pods that disagree about a named port have a slice each", func(a *api) {
+		s := a.service(func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromString("http") })
+		a.pod("one", true, asIs)
+		a.pod("two", true, func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort++ })
+		all := a.slices(s.Name)
+		a.true(len(all) == 2 && *all[0].Ports[0].Port+1 == *all[1].Ports[0].Port && all[1].Endpoints[0].TargetRef.Name == "two", "got %+v", all)
+	}},
 	{"named ports are resolved", func(a *api) {
 		a.pod("one", true, asIs)
 		s := a.service(func(s *corev1.Service) { s.Spec.Ports[0].TargetPort = intstr.FromString("http") })

@@ -41,7 +41,9 @@ func newAPI(t *testing.T, families ...world.Family) *api {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- s.Serve("test", l) }()
+	go func() {
+		served <- s.Serve("test", l, func() (net.Listener, error) { return net.Listen("tcp4", l.Addr().String()) })
+	}()
 	t.Cleanup(func() {
 		if err := errors.Join(s.Close(), <-served); err != nil {
 			t.Errorf("close: %v", err)

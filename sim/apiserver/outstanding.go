@@ -12,24 +12,75 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tracked is a listener whose connections the server knows, so that their sockets can be asked what the peer has received.
-type tracked struct {
-	net.Listener
+// door is a listener that an outage closes and that opens again afterwards. The server knows its connections, so that their sockets
+// can be asked what the peer has received.
+type door struct {
 	server *Server
+	open   func() (net.Listener, error)
+
+	lock     sync.Mutex
+	listener net.Listener
+	shut     bool // for good
 }
 
-func (t tracked) Accept() (net.Conn, error) {
+// Accept implements net.Listener. While an outage has closed the door it waits.
+func (d *door) Accept() (net.Conn, error) {
 	for {
-		c, err := t.Listener.Accept()
-		if err != nil {
-			return nil, err
+		l := d.present()
+		c, err := l.Accept()
+		if err == nil {
+			return d.server.track(c), nil
 		}
-		if fault, _ := t.server.present(); fault != FaultOutage {
-			return t.server.track(c), nil
+		if fault, healed := d.server.present(); fault == FaultOutage {
+			select {
+			case <-healed:
+			case <-d.server.ctx.Done():
+			}
 		}
-		reset(c)
+		if l == d.present() {
+			return nil, err // it was not opened again
+		}
 	}
 }
+
+func (d *door) present() net.Listener {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	return d.listener
+}
+
+// reopen listens again after an outage.
+func (d *door) reopen() error {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	if d.shut || d.open == nil {
+		return nil
+	}
+	l, err := d.open()
+	if err != nil {
+		return err
+	}
+	d.listener = l
+	return nil
+}
+
+// pause closes the door until it is opened again.
+func (d *door) pause() {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	_ = d.listener.Close()
+}
+
+// Close implements net.Listener.
+func (d *door) Close() error {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	d.shut = true
+	return d.listener.Close()
+}
+
+// Addr implements net.Listener.
+func (d *door) Addr() net.Addr { return d.present().Addr() }
 
 type trackedConn struct {
 	net.Conn

@@ -64,15 +64,15 @@ type Server struct {
 	cert      certificate
 	handler   http.Handler
 
-	lock      sync.Mutex
-	servers   []*http.Server
-	listeners []net.Listener
-	conns     map[*trackedConn]bool
-	broken    breakage
-	closed    bool
-	serving   sync.WaitGroup
-	ctx       context.Context // ends watches
-	cancel    context.CancelFunc
+	lock    sync.Mutex
+	servers []*http.Server
+	doors   []*door
+	conns   map[*trackedConn]bool
+	broken  breakage
+	closed  bool
+	serving sync.WaitGroup
+	ctx     context.Context // ends watches
+	cancel  context.CancelFunc
 }
 
 // namespaces exist in every cluster.
@@ -158,8 +158,9 @@ func (s *Server) CAPool() *x509.CertPool {
 	return pool
 }
 
-// Serve answers on a listener until Close, and then returns nil. name is that of the listener in recorded requests.
-func (s *Server) Serve(name string, l net.Listener) error {
+// Serve answers on a listener until Close, and then returns nil. name is that of the listener in recorded requests. An outage needs
+// open, which makes such a listener again; without it the server stays away.
+func (s *Server) Serve(name string, l net.Listener, open func() (net.Listener, error)) error {
 	server := &http.Server{
 		Handler:           s.handler,
 		TLSConfig:         &tls.Config{GetCertificate: s.cert.get, MinVersion: tls.VersionTLS12},
@@ -173,11 +174,12 @@ func (s *Server) Serve(name string, l net.Listener) error {
 		s.lock.Unlock()
 		return l.Close()
 	}
-	s.servers, s.listeners = append(s.servers, server), append(s.listeners, l)
+	d := &door{server: s, open: open, listener: l}
+	s.servers, s.doors = append(s.servers, server), append(s.doors, d)
 	s.serving.Add(1)
 	s.lock.Unlock()
 	defer s.serving.Done()
-	err := server.ServeTLS(tracked{l, s}, "", "")
+	err := server.ServeTLS(d, "", "")
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
