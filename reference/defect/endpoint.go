@@ -32,8 +32,9 @@ var terminatingDropped = Defect{
 	Name:     "terminating-endpoints-dropped",
 	Issue:    "kubernetes/kubernetes#85643",
 	Summary:  "endpoints that terminate get nothing, even if there are no others",
-	Findings: []string{"ipvs-dest-missing", "ipvs-service-missing", "reach-failed"},
-	When:     "wherever a Service has only endpoints that terminate and still serve; ipvs-service-missing where a Local policy rules the address",
+	Findings: []string{"ipvs-dest-missing", "ipvs-service-missing", "vip-address-missing", "reach-failed"},
+	When: "wherever a Service has only endpoints that terminate and still serve; ipvs-service-missing and vip-address-missing where a Local policy " +
+		"rules the address",
 	Wrap: misreadSlices(func(_ *corev1.Service, slice *discoveryv1.EndpointSlice) {
 		slice.Endpoints = slices.DeleteFunc(slice.Endpoints, func(e discoveryv1.Endpoint) bool { return ptr.Deref(e.Conditions.Terminating, false) })
 	}),
@@ -157,8 +158,8 @@ var hairpinMask32 = Defect{
 	Name:     "hairpin-mask-32-for-ipv6",
 	Issue:    "cloudnativelabs/kube-router#1696",
 	Summary:  "the rule for an IPv6 endpoint that is led back to itself has the source mask /32, which is that of the whole cluster",
-	Findings: []string{"firewall-mask-wrong"},
-	When:     "wherever an IPv6 endpoint is on the node",
+	Findings: []string{"firewall-mask-wrong", "wrong-source"},
+	When:     "wherever an IPv6 endpoint is on the node; wrong-source where another pod is expected to be seen as who it is",
 	Wrap:     proxy.Middleware{Writer: func(w apply.Writer) apply.Writer { return maskTooShort{w} }},
 }
 
