@@ -11,6 +11,13 @@ import (
 )
 
 var objectChecks = []check{
+	{"a NetworkPolicy is completed", func(a *api) {
+		_, err := a.server.Control().Apply(a.ctx(), []byte("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}\nspec: {podSelector: {}, ingress: [{ports: [{port: 80}]}]}\n"))
+		a.must(err)
+		p, err := a.json.NetworkingV1().NetworkPolicies("default").Get(a.ctx(), "a", metav1.GetOptions{})
+		a.must(err)
+		a.true(*p.Spec.Ingress[0].Ports[0].Protocol == "TCP" && len(p.Spec.PolicyTypes) == 1 && p.Spec.PolicyTypes[0] == "Ingress", "got %+v", p.Spec)
+	}},
 	{"create completes metadata", func(a *api) {
 		m := a.configMap("a", nil)
 		a.true(m.UID != "" && m.ResourceVersion != "" && !m.CreationTimestamp.IsZero() && m.Namespace == "default", "got %+v", m.ObjectMeta)
