@@ -23,8 +23,8 @@ type Actual struct {
 	// Foreign are virtual services that the proxy did not make and does not touch; ForeignVIPs are such addresses on its link.
 	Foreign     map[plan.Service]bool
 	ForeignVIPs map[netip.Addr]bool
-	// Firewall are the families whose rules are right.
-	Firewall map[plan.Family]bool
+	// Firewall are the rules of each family; none if they are not as they should be.
+	Firewall map[plan.Family]plan.Rules
 }
 
 // SetKey is a set of a family.
@@ -149,7 +149,7 @@ func (a *Applier) bring(s plan.State, of scope) error {
 	hairpins, leaving := a.hairpins(s, of.hairpins)
 	errs := []error{hairpins.each(a.addMembers), a.removeVIPs(s, of.vips), a.services(s, of.services), a.publish(s, of.services)}
 	for _, f := range s.Families {
-		errs = append(errs, a.firewall(f, s.MasqueradeAll))
+		errs = append(errs, a.firewall(f, s.Rules[f]))
 	}
 	return errors.Join(append(errs, a.addVIPs(s, of.vips), a.unpublish(s, of), a.removeServices(s, of.services), leaving.each(a.deleteMembers), a.forgetFlows())...)
 }
@@ -366,15 +366,15 @@ func (a *Applier) removeVIPs(s plan.State, of []netip.Addr) error {
 	return errors.Join(errs...)
 }
 
-// firewall makes the rules of a family once; they never change while the proxy runs.
-func (a *Applier) firewall(f plan.Family, masqueradeAll bool) error {
-	if a.actual.Firewall[f] {
+// firewall makes the rules of a family, which change only when the node gets another address.
+func (a *Applier) firewall(f plan.Family, rules plan.Rules) error {
+	if have, right := a.actual.Firewall[f]; right && have == rules {
 		return nil
 	}
-	if err := a.writer.Firewall(f, masqueradeAll); err != nil {
+	if err := a.writer.Firewall(f, rules); err != nil {
 		return fmt.Errorf("write the IPv%d rules: %w", f, err)
 	}
-	a.actual.Firewall[f] = true
+	a.actual.Firewall[f] = rules
 	return nil
 }
 

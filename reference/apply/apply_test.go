@@ -23,10 +23,10 @@ func (j *journal) note(format string, args ...any) error {
 	return nil
 }
 
-func (j *journal) Prepare([]plan.Family) error          { return j.note("prepare") }
-func (j *journal) Firewall(f plan.Family, _ bool) error { return j.note("firewall %d", f) }
-func (j *journal) DeleteVIP(vip netip.Addr) error       { return j.note("-vip %s", vip) }
-func (j *journal) DeleteService(s plan.Service) error   { return j.note("-service %s", s) }
+func (j *journal) Prepare([]plan.Family) error                { return j.note("prepare") }
+func (j *journal) Firewall(f plan.Family, _ plan.Rules) error { return j.note("firewall %d", f) }
+func (j *journal) DeleteVIP(vip netip.Addr) error             { return j.note("-vip %s", vip) }
+func (j *journal) DeleteService(s plan.Service) error         { return j.note("-service %s", s) }
 func (j *journal) AddDest(s plan.Service, d plan.Dest) error {
 	return j.note("+dest %s %s", s, d)
 }
@@ -63,7 +63,7 @@ func (j *journal) AddVIPs(vips []VIP) error {
 func empty() Actual {
 	return Actual{
 		Services: map[plan.Service]plan.Virtual{}, Draining: map[plan.Service]map[plan.Dest]bool{}, VIPs: map[netip.Addr]netip.Addr{}, Members: map[SetKey]map[Member]bool{},
-		Foreign: map[plan.Service]bool{}, ForeignVIPs: map[netip.Addr]bool{}, Firewall: map[plan.Family]bool{},
+		Foreign: map[plan.Service]bool{}, ForeignVIPs: map[netip.Addr]bool{}, Firewall: map[plan.Family]plan.Rules{},
 	}
 }
 

@@ -52,8 +52,8 @@ func each[T any](m *mortal, all []T, write func(T) error) error {
 func (m *mortal) Prepare(f []plan.Family) error {
 	return m.write(func() error { return m.Writer.Prepare(f) })
 }
-func (m *mortal) Firewall(f plan.Family, all bool) error {
-	return m.write(func() error { return m.Writer.Firewall(f, all) })
+func (m *mortal) Firewall(f plan.Family, rules plan.Rules) error {
+	return m.write(func() error { return m.Writer.Firewall(f, rules) })
 }
 func (m *mortal) AddMembers(s Set, f plan.Family, members []Member) error {
 	return each(m, members, func(x Member) error { return m.Writer.AddMembers(s, f, []Member{x}) })
@@ -102,7 +102,7 @@ func story(f plan.Family) []plan.State {
 		return plan.Dest{Address: address(fmt.Sprintf("198.19.1.%d", n), fmt.Sprintf("2001:db8:19::%d", n)), Port: 8080}
 	}
 	make := func(affinity uint32, at ...plan.Service) plan.State {
-		s := plan.State{Families: []plan.Family{f}, LocalIPs: map[netip.Addr]bool{node: true},
+		s := plan.State{Families: []plan.Family{f}, LocalIPs: map[netip.Addr]bool{node: true}, Rules: map[plan.Family]plan.Rules{f: {Source: node}},
 			VIPs:     map[netip.Addr]netip.Addr{api: node},
 			Services: map[plan.Service]plan.Virtual{{Address: api, Port: 443, Protocol: plan.TCP}: {Scheduler: "rr", Dests: map[plan.Dest]bool{{Address: node, Port: 6443}: true}}}}
 		if len(at) > 0 {
@@ -177,7 +177,7 @@ func TestNextLifeWritesNothing(t *testing.T) {
 		for _, masqueradeAll := range []bool{false, true} {
 			states := story(f)
 			s := states[1]
-			s.MasqueradeAll = masqueradeAll
+			s.Rules = map[plan.Family]plan.Rules{f: {Source: s.Rules[f].Source, MasqueradeAll: masqueradeAll}}
 			err := inNamespace(func() error {
 				if err := furnish(states[0]); err != nil {
 					return err

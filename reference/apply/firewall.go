@@ -49,26 +49,36 @@ func chain(f plan.Family) []string {
 	)
 }
 
-// masquerade gives connections through IPVS the node's address as their source. Like every rule here it is written as iptables-save
-// prints it, which leaves out --ipvs beside other options of the match, so that it is found again.
-const masquerade = `-m comment --comment "connections through IPVS" -m ipvs --vdir ORIGINAL --vmethod MASQ -j MASQUERADE`
+// Comments by which the proxy knows its own rules of POSTROUTING, whatever address they name. Like every rule here they are written as
+// iptables-save prints them, which leaves out --ipvs beside other options of the match, so that they are found again.
+const (
+	hairpinRule    = `-m comment --comment "endpoints that reach themselves" -m ipvs --vdir ORIGINAL --vmethod MASQ`
+	masqueradeRule = `-m comment --comment "connections through IPVS" -m ipvs --vdir ORIGINAL --vmethod MASQ`
+)
 
-// hairpinChain does the same for an endpoint that was led back to itself: it takes no packet from the outside that has its own address
-// as the source. There is one rule for all of them, so that rules do not change with endpoints.
+// hairpinChain gives a connection of an endpoint that was led back to itself the node's address as its source: an endpoint takes no
+// packet from the outside that has its own address there. There is one rule for all of them, so that rules do not change with
+// endpoints.
 const hairpinChain = "KUBE-ROUTER-HAIRPIN"
 
-const hairpinJump = `-m comment --comment "endpoints that reach themselves" -m ipvs --vdir ORIGINAL --vmethod MASQ -j ` + hairpinChain
-
-func hairpin(f plan.Family) string {
-	return fmt.Sprintf("-m set --match-set %s src,dst,dst -j MASQUERADE", Hairpins.Name(f))
+func hairpin(f plan.Family, r plan.Rules) string {
+	return fmt.Sprintf("-m set --match-set %s src,dst,dst -j SNAT --to-source %s", Hairpins.Name(f), r.Source)
 }
 
 // postrouting are the rules of POSTROUTING that are the proxy's.
-func postrouting(masqueradeAll bool) []string {
-	if masqueradeAll {
-		return []string{hairpinJump, masquerade}
+func postrouting(r plan.Rules) []string {
+	rules := []string{hairpinRule + " -j " + hairpinChain}
+	if r.MasqueradeAll {
+		rules = append(rules, fmt.Sprintf("%s -j SNAT --to-source %s", masqueradeRule, r.Source))
 	}
-	return []string{hairpinJump}
+	return rules
+}
+
+// ownPostrouting are those of the rules there that are the proxy's, of this life or of an earlier one.
+func ownPostrouting(rules map[string][]string) []string {
+	return slices.DeleteFunc(ofChain(rules["nat"], "POSTROUTING"), func(rule string) bool {
+		return !strings.HasPrefix(rule, hairpinRule) && !strings.HasPrefix(rule, masqueradeRule)
+	})
 }
 
 func tool(f plan.Family, suffix string) string {
@@ -112,7 +122,7 @@ func ofChain(rules []string, name string) []string {
 }
 
 // firewallRight tells whether the rules of a family are exactly what Firewall would write.
-func firewallRight(f plan.Family, masqueradeAll bool) (bool, error) {
+func firewallRight(f plan.Family, r plan.Rules) (bool, error) {
 	rules, err := saved(f)
 	if err != nil {
 		return false, err
@@ -121,13 +131,12 @@ func firewallRight(f plan.Family, masqueradeAll bool) (bool, error) {
 	if len(input) == 0 || input[0] != jump(f) || !slices.Equal(ofChain(rules["filter"], servicesChain), chain(f)) {
 		return false, nil
 	}
-	missing := func(rule string) bool { return !slices.Contains(ofChain(rules["nat"], "POSTROUTING"), rule) }
-	return slices.Equal(ofChain(rules["nat"], hairpinChain), []string{hairpin(f)}) && !slices.ContainsFunc(postrouting(masqueradeAll), missing), nil
+	return slices.Equal(ofChain(rules["nat"], hairpinChain), []string{hairpin(f, r)}) && slices.Equal(ownPostrouting(rules), postrouting(r)), nil
 }
 
 // Firewall writes the rules of a family in one batch: a chain is filled before the jump leads to it, and no other rule is
 // touched.
-func (k *Kernel) Firewall(f plan.Family, masqueradeAll bool) error {
+func (k *Kernel) Firewall(f plan.Family, r plan.Rules) error {
 	rules, err := saved(f)
 	if err != nil {
 		return err
@@ -142,9 +151,12 @@ func (k *Kernel) Firewall(f plan.Family, masqueradeAll bool) error {
 			fmt.Fprintf(&batch, "-D INPUT %s\n", rule)
 		}
 	}
-	fmt.Fprintf(&batch, "-I INPUT 1 %s\nCOMMIT\n*nat\n:%s - [0:0]\n-A %s %s\n", jump(f), hairpinChain, hairpinChain, hairpin(f))
-	for _, rule := range postrouting(masqueradeAll) {
-		if !slices.Contains(ofChain(rules["nat"], "POSTROUTING"), rule) {
+	fmt.Fprintf(&batch, "-I INPUT 1 %s\nCOMMIT\n*nat\n:%s - [0:0]\n-A %s %s\n", jump(f), hairpinChain, hairpinChain, hairpin(f, r))
+	if own := ownPostrouting(rules); !slices.Equal(own, postrouting(r)) {
+		for _, rule := range own {
+			fmt.Fprintf(&batch, "-D POSTROUTING %s\n", rule)
+		}
+		for _, rule := range postrouting(r) {
 			fmt.Fprintf(&batch, "-A POSTROUTING %s\n", rule)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 func (k *Kernel) Read(s plan.State) (Actual, error) {
 	a := Actual{
 		Services: map[plan.Service]plan.Virtual{}, Draining: map[plan.Service]map[plan.Dest]bool{}, VIPs: map[netip.Addr]netip.Addr{}, Members: map[SetKey]map[Member]bool{},
-		Foreign: map[plan.Service]bool{}, ForeignVIPs: map[netip.Addr]bool{}, Firewall: map[plan.Family]bool{},
+		Foreign: map[plan.Service]bool{}, ForeignVIPs: map[netip.Addr]bool{}, Firewall: map[plan.Family]plan.Rules{},
 	}
 	if err := k.readSets(&a, s.Families); err != nil {
 		return a, err
@@ -28,11 +28,13 @@ func (k *Kernel) Read(s plan.State) (Actual, error) {
 		return a, err
 	}
 	for _, f := range s.Families {
-		right, err := firewallRight(f, s.MasqueradeAll)
+		right, err := firewallRight(f, s.Rules[f])
 		if err != nil {
 			return a, err
 		}
-		a.Firewall[f] = right
+		if right {
+			a.Firewall[f] = s.Rules[f]
+		}
 	}
 	return a, nil
 }

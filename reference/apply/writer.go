@@ -51,7 +51,7 @@ type Writer interface {
 	// Prepare makes what does not depend on objects: the dummy link, sysctls, and per family the sets.
 	Prepare(families []plan.Family) error
 	// Firewall makes the rules of a family what they must be; they refer to the sets.
-	Firewall(f plan.Family, masqueradeAll bool) error
+	Firewall(f plan.Family, rules plan.Rules) error
 
 	AddMembers(s Set, f plan.Family, members []Member) error
 	DeleteMembers(s Set, f plan.Family, members []Member) error

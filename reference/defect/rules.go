@@ -73,8 +73,8 @@ type rulesSpoilt struct {
 	spoil func(f plan.Family) error
 }
 
-func (w rulesSpoilt) Firewall(f plan.Family, masqueradeAll bool) error {
-	if err := w.Writer.Firewall(f, masqueradeAll); err != nil {
+func (w rulesSpoilt) Firewall(f plan.Family, rules plan.Rules) error {
+	if err := w.Writer.Firewall(f, rules); err != nil {
 		return err
 	}
 	return w.spoil(f)

@@ -69,12 +69,13 @@ func NewPlanner(p Picture, f Facts, through ...Middleware) *Planner {
 		served: map[netip.Addr]int{}, hairpins: map[Hairpin]int{}, owners: newOwners(),
 		state: State{
 			Services: map[Service]Virtual{}, VIPs: map[netip.Addr]netip.Addr{}, LocalIPs: map[netip.Addr]bool{},
-			Hairpins: map[Hairpin]bool{}, Health: map[uint16]Health{}, MasqueradeAll: f.MasqueradeAll,
+			Hairpins: map[Hairpin]bool{}, Health: map[uint16]Health{}, Rules: map[Family]Rules{},
 		},
 	}
 	for _, family := range []Family{IPv4, IPv6} {
 		if a := planner.nodeIPs[family]; a.IsValid() {
 			planner.state.Families = append(planner.state.Families, family)
+			planner.state.Rules[family] = Rules{planner.nodeIPs[family], f.MasqueradeAll}
 			planner.nodePortIPs[family] = []netip.Addr{a}
 		}
 	}

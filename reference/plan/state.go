@@ -25,7 +25,16 @@ type State struct {
 	Hairpins map[Hairpin]bool
 	// Health are the health-check node ports.
 	Health map[uint16]Health
-	// MasqueradeAll: connections through IPVS get the node's address as their source.
+	// Rules of the firewall and of masquerading, by family.
+	Rules map[Family]Rules
+}
+
+// Rules are what the rules of a family depend on.
+type Rules struct {
+	// Source is the node's address: that of connections through IPVS which are masqueraded. It is not left to the kernel, which prefers
+	// an address that resembles the destination, in IPv6, and that may be a VIP.
+	Source netip.Addr
+	// MasqueradeAll: all are; otherwise only those of an endpoint that reaches itself.
 	MasqueradeAll bool
 }
 
