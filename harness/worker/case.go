@@ -18,8 +18,10 @@ import (
 
 // caseRun is one case from start to verdict.
 type caseRun struct {
-	job    wire.Job
+	job wire.Job
+	// speed is how many times slower this machine is than the nominal one, and window the time for which the system must be at rest.
 	speed  float64
+	window time.Duration
 	record *record
 	build         // of the subject that runs
 	other  *build // that it is swapped for; nil if there is none
@@ -84,7 +86,8 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 	if err != nil {
 		return err
 	}
-	c := &caseRun{job: job, speed: w.speed, record: record, build: subjectBuild, helps: &w.helps}
+	now := measureSpeed()
+	c := &caseRun{job: job, speed: max(w.speed, now), window: stretch(settleWindow, min(now, windowMost)), record: record, build: subjectBuild, helps: &w.helps}
 	if job.Other != nil {
 		other, err := w.build(*job.Other)
 		if err != nil {
@@ -92,10 +95,10 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 		}
 		c.other = &other
 	}
-	c.settler = &settler{window: w.scale(settleWindow), look: c.look, print: c.print}
+	c.settler = &settler{window: c.window, look: c.look, print: c.print}
 	// The subject's own delays are by the clock, however slow the machine is; that they have ended takes a window to be seen.
 	resting := max(c.profile.Patience(), time.Duration(job.Scenario.Subject.Options.SyncPeriod))
-	c.patience = patience{budget: w.scale(stepBudget), rest: resting + w.scale(settleWindow), deaf: w.scale(deafLimit)}
+	c.patience = patience{budget: c.scale(stepBudget), rest: resting + c.window, deaf: c.scale(deafLimit)}
 	defer func() {
 		record.enter(len(job.Scenario.Steps)+1, event.Phase{Name: "close"})
 		err = errors.Join(err, c.close())
@@ -110,9 +113,11 @@ const stepBudget = 10 * time.Second
 const deafLimit = 700 * time.Millisecond
 
 // scale stretches a duration that is meant for a nominal machine.
-func (w *Worker) scale(d time.Duration) time.Duration { return time.Duration(float64(d) * w.speed) }
+func (w *Worker) scale(d time.Duration) time.Duration { return stretch(d, w.speed) }
 
-func (c *caseRun) scale(d time.Duration) time.Duration { return time.Duration(float64(d) * c.speed) }
+func (c *caseRun) scale(d time.Duration) time.Duration { return stretch(d, c.speed) }
+
+func stretch(d time.Duration, by float64) time.Duration { return time.Duration(float64(d) * by) }
 
 // play is the story of a case: the world, the API, the subject, the steps.
 func (c *caseRun) play(ctx context.Context) error {

@@ -202,7 +202,7 @@ func (c *caseRun) awaitReady(ctx context.Context, p *proxy) (bool, error) {
 			c.report(p, "ready", "")
 			return true, nil
 		}
-		if err := pause(ctx, c.scale(settleWindow)/settleLooks); err != nil {
+		if err := pause(ctx, c.window/settleLooks); err != nil {
 			return false, err
 		}
 	}

@@ -9,10 +9,14 @@ import (
 // Budgets are written for a machine that hashes speedWork bytes in speedNominal. An emulated CPU needs ten to thirty times as
 // long, and a machine whose cores are busy with something else longer still.
 const (
-	speedWork    = 1 << 20
-	speedNominal = 3 * time.Millisecond
+	speedWork    = 256 << 10
+	speedNominal = 750 * time.Microsecond
 	speedMost    = 20.0
 )
+
+// windowMost bounds how far the window in which a system must be at rest is stretched. Work that waits for a processor is seen as
+// such, however slow the machine is; a machine that was busy for a moment must not make every wait of a run long.
+const windowMost = 6.0
 
 // measureSpeed tells how many times slower this machine is than the nominal one, between 1 and speedMost. The software
 // implementation of SHA-256 with its table look-ups is a fair stand-in for what an emulator makes slow.
