@@ -49,14 +49,16 @@ func chain(f plan.Family) []string {
 	)
 }
 
+// Both rules below are written as iptables-save prints them, or they would not be found again: --vdir implies --ipvs, which it leaves out.
+
 // masquerade gives connections through IPVS the node's address as their source.
-const masquerade = `-m comment --comment "connections through IPVS" -m ipvs --ipvs --vdir ORIGINAL --vmethod MASQ -j MASQUERADE`
+const masquerade = `-m comment --comment "connections through IPVS" -m ipvs --vdir ORIGINAL --vmethod MASQ -j MASQUERADE`
 
 // hairpinChain does the same for an endpoint that was led back to itself: it takes no packet from the outside that has its own address
 // as the source. There is one rule for all of them, so that rules do not change with endpoints.
 const hairpinChain = "KUBE-ROUTER-HAIRPIN"
 
-const hairpinJump = `-m comment --comment "endpoints that reach themselves" -m ipvs --ipvs --vdir ORIGINAL --vmethod MASQ -j ` + hairpinChain
+const hairpinJump = `-m comment --comment "endpoints that reach themselves" -m ipvs --vdir ORIGINAL --vmethod MASQ -j ` + hairpinChain
 
 func hairpin(f plan.Family) string {
 	return fmt.Sprintf("-m set --match-set %s src,dst,dst -j MASQUERADE", Hairpins.Name(f))
