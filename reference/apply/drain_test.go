@@ -128,17 +128,16 @@ func TestKernelDrainsAndForgets(t *testing.T) {
 }
 
 func drainInKernel() error {
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
+	s := backends(onVIP, first, second)
+	if err := furnish(s); err != nil {
 		return err
 	}
 	k, err := NewKernel()
 	if err != nil {
-		return errors.Join(err, netlink.LinkSetUp(lo))
+		return err
 	}
 	defer k.Close()
-	s := backends(onVIP, first, second)
-	if err := errors.Join(netlink.LinkSetUp(lo), New(k, empty(), slog.New(slog.NewTextHandler(io.Discard, nil))).Apply(s)); err != nil {
+	if err := New(k, empty(), slog.New(slog.NewTextHandler(io.Discard, nil))).Apply(s); err != nil {
 		return err
 	}
 	if err := k.WeighDest(onVIP, second, 0); err != nil {

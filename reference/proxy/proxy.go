@@ -171,7 +171,7 @@ func (p *proxy) loop(ctx context.Context) {
 }
 
 // sweepInterval is the time between looks at the connections of destinations that are being drained.
-const sweepInterval = 2 * time.Second
+const sweepInterval = time.Second
 
 // sweep wakes the loop while something is being drained.
 func (p *proxy) sweep() <-chan time.Time {
