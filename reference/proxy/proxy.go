@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -149,7 +151,7 @@ func (p *proxy) loop(ctx context.Context) {
 	for {
 		var retry <-chan time.Time
 		if err := p.measured(); err != nil {
-			p.config.Log.Error("sync failed", "error", err)
+			p.complain(err)
 			p.applier = nil
 			retry = time.After(retryDelay)
 		} else if !p.ready {
@@ -168,6 +170,17 @@ func (p *proxy) loop(ctx context.Context) {
 			p.applier = nil
 		}
 	}
+}
+
+// complain logs why a sync failed. That something of the proxy's own is gone is no fault of its: somebody took it away between two
+// repairs, and the sync that follows reads the kernel anew.
+func (p *proxy) complain(err error) {
+	var file *fs.PathError // a program that is not there
+	if !errors.As(err, &file) && (errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT)) {
+		p.config.Log.Warn("somebody has taken away what the proxy had made; it looks again", "error", err)
+		return
+	}
+	p.config.Log.Error("sync failed", "error", err)
 }
 
 // sweepInterval is the time between looks at the connections of destinations that are being drained.
