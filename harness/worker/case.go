@@ -95,9 +95,10 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 		}
 		c.other = &other
 	}
+	c.job.Scenario = unhurried(job.Scenario, c.speed)
 	c.settler = &settler{window: c.window, look: c.look, print: c.print}
 	// The subject's own delays are by the clock, however slow the machine is; that they have ended takes a window to be seen.
-	options := job.Scenario.Subject.Options
+	options := c.job.Scenario.Subject.Options
 	resting := max(c.profile.Patience()+time.Duration(options.GracefulPeriod), time.Duration(options.SyncPeriod))
 	c.patience = patience{budget: c.scale(stepBudget), rest: resting + c.window, deaf: c.scale(deafLimit)}
 	defer func() {
@@ -105,6 +106,18 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 		err = errors.Join(err, c.close())
 	}()
 	return c.play(ctx)
+}
+
+// repairSpeed is the machine that short sync periods are written for: an emulated one with nothing else to do.
+const repairSpeed = 4.0
+
+// unhurried is the scenario with a sync period that leaves the subject time to rest between two repairs on a machine this slow: one that
+// is always at work can never be judged.
+func unhurried(s *scenario.Scenario, speed float64) *scenario.Scenario {
+	slower := *s
+	options := &slower.Subject.Options
+	options.SyncPeriod = scenario.Duration(stretch(time.Duration(options.SyncPeriod), max(1, speed/repairSpeed)))
+	return &slower
 }
 
 // stepBudget is how long the checks of one step may take to hold, on a nominal machine.
