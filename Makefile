@@ -8,7 +8,7 @@ STATIC  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/
 RUN     := $(BIN)/proxyproof run --die-with-parent --junit $(OUT)/junit.xml --events $(OUT)/events.jsonl
 
 # Packages whose tests need a kernel with IPVS; they run as compiled binaries in the VM.
-KERNEL  := sim/netns sim/netstate sim/probe sim/apiserver reference/apply
+KERNEL  := sim/netns sim/netstate sim/probe reference/apply
 
 .PHONY: test-scenarios test build lint unit kernel killed bisected subjects mutants bench clean deps-run deps-test
 

@@ -29,6 +29,13 @@ type api struct {
 
 var dual = []world.Family{world.IPv4, world.IPv6}
 
+// listen as worlds do: MPTCP, which Go prefers, has no socket filters.
+func listen(address string) (net.Listener, error) {
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	return config.Listen(context.Background(), "tcp4", address)
+}
+
 // newAPI starts a server on the loopback.
 func newAPI(t *testing.T, families ...world.Family) *api {
 	t.Helper()
@@ -36,13 +43,13 @@ func newAPI(t *testing.T, families ...world.Family) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
 	go func() {
-		served <- s.Serve("test", l, func() (net.Listener, error) { return net.Listen("tcp4", l.Addr().String()) })
+		served <- s.Serve("test", l, func() (net.Listener, error) { return listen(l.Addr().String()) })
 	}()
 	t.Cleanup(func() {
 		if err := errors.Join(s.Close(), <-served); err != nil {
