@@ -78,6 +78,7 @@ func state(services ...plan.Service) plan.State {
 	s := plan.State{
 		Families: []plan.Family{plan.IPv6}, Services: map[plan.Service]plan.Virtual{},
 		VIPs: map[netip.Addr]netip.Addr{}, LocalIPs: map[netip.Addr]bool{nodeIP: true},
+		Rules: map[plan.Family]plan.Rules{plan.IPv6: {Source: nodeIP}},
 	}
 	for _, key := range services {
 		s.Services[key] = plan.Virtual{Scheduler: "rr", Dests: map[plan.Dest]bool{{Address: netip.MustParseAddr("2001:db8:19::1"), Port: 8080}: true}}
