@@ -9,8 +9,8 @@ import (
 // Budgets are written for a machine that hashes speedWork bytes in speedNominal. An emulated CPU needs ten to thirty times as
 // long, and a machine whose cores are busy with something else longer still.
 const (
-	speedWork    = 256 << 10
-	speedNominal = 750 * time.Microsecond
+	speedWork    = 64 << 10
+	speedNominal = 188 * time.Microsecond
 	speedMost    = 20.0
 )
 
@@ -23,7 +23,7 @@ const windowMost = 6.0
 func measureSpeed() float64 {
 	data := make([]byte, speedWork)
 	best := time.Hour
-	for range 3 {
+	for range 4 {
 		start := time.Now()
 		sha256.Sum256(data)
 		best = min(best, time.Since(start))
