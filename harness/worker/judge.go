@@ -68,6 +68,7 @@ func (c *caseRun) views(ctx context.Context) ([]invariant.View, error) {
 		if err != nil {
 			return nil, err
 		}
+		p.judged = state
 		injected, before := c.injected(p.node, p.before)
 		views = append(views, invariant.View{
 			Node: nodeFacts(p.node, c.job.Family), Families: c.job.Family.Families(), Ranges: c.job.Scenario.Subject.Options.Ranges(c.world.Ranges()),
@@ -195,12 +196,14 @@ func (c *caseRun) print(ctx context.Context) (string, error) {
 	return strings.Join(prints, " "), nil
 }
 
-// recordKernel records what changed on each node since it was last recorded.
-func (c *caseRun) recordKernel(ctx context.Context) error {
+// recordKernel records what changed on each node from what was last recorded to what was judged now.
+func (c *caseRun) recordKernel(ctx context.Context) (err error) {
 	for _, p := range c.proxies {
-		state, err := p.node.State(ctx)
-		if err != nil {
-			return err
+		state := p.judged
+		if p.judged = nil; state == nil {
+			if state, err = p.node.State(ctx); err != nil {
+				return err
+			}
 		}
 		var changes []string
 		for _, change := range netstate.Diff(p.last, state) {

@@ -26,8 +26,8 @@ type proxy struct {
 	wanted bool
 	// late: it was started while the API server told nobody anything, and was not yet waited for.
 	late bool
-	// before is the node's state before the first start, last the state that was recorded last.
-	before, last *netstate.State
+	// before is the node's state before the first start, last the state that was recorded last, judged that which was judged since.
+	before, last, judged *netstate.State
 
 	lock   sync.Mutex
 	errors []string
