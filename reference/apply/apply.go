@@ -58,15 +58,15 @@ func New(w Writer, a Actual, log *slog.Logger) *Applier {
 	return applier
 }
 
-// Conflicts counts the planned virtual services where somebody else has one.
-func (a *Applier) Conflicts(s plan.State) int {
-	n := 0
+// Conflicts are the planned virtual services where somebody else has one.
+func (a *Applier) Conflicts(s plan.State) []plan.Service {
+	var all []plan.Service
 	for key := range a.actual.Foreign {
 		if _, planned := s.Services[key]; planned {
-			n++
+			all = append(all, key)
 		}
 	}
-	return n
+	return all
 }
 
 // scope is what an application looks at.

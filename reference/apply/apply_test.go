@@ -217,8 +217,8 @@ func TestConflictIsLeftAlone(t *testing.T) {
 			t.Errorf("wrote %q", line)
 		}
 	}
-	if n := a.Conflicts(state(onNode, onVIP)); n != 1 {
-		t.Errorf("%d conflicts are counted, not 1", n)
+	if conflicts := a.Conflicts(state(onNode, onVIP)); len(conflicts) != 1 {
+		t.Errorf("%d conflicts are counted, not 1", len(conflicts))
 	}
 	if !slices.Contains(w.lines, "-inet6:proxyproof-intents "+vip.String()) {
 		t.Error("the intent stays")

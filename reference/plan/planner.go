@@ -115,6 +115,9 @@ func ServiceOf(slice *discoveryv1.EndpointSlice) types.NamespacedName {
 // State is the plan now. The next Update changes it.
 func (p *Planner) State() State { return p.state }
 
+// Owner is the Service that a planned virtual service is made for.
+func (p *Planner) Owner(key Service) *corev1.Service { return p.claims[key][0].Service }
+
 // Update takes in what became of some Services, and tells what of the plan that concerns.
 func (p *Planner) Update(objects ...Object) Change {
 	change, seekers := noChange(), map[types.NamespacedName]bool{}

@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"proxyproof/reference/allocate"
 	"proxyproof/reference/apply"
+	"proxyproof/reference/conflict"
 	"proxyproof/reference/drain"
 	"proxyproof/reference/healthcheck"
 	"proxyproof/reference/observe"
@@ -108,8 +110,12 @@ func Run(ctx context.Context, c Config, middleware ...Middleware) error {
 		return err
 	}
 	seams := seams{writer: kernel, choice: allocate.Choose}.wrapped(middleware)
-	p := &proxy{config: c, book: drain.New(c.DrainPeriod), status: figures, kernel: kernel, seams: seams, observer: observer, links: links, poke: func() {}, health: &healthcheck.Server{Log: c.Log}}
+	p := &proxy{
+		config: c, kernel: kernel, seams: seams, observer: observer, links: links, poke: func() {}, book: drain.New(c.DrainPeriod),
+		status: figures, health: &healthcheck.Server{Log: c.Log}, conflicts: conflict.New(client, component, c.Node),
+	}
 	defer p.health.Close()
+	defer p.conflicts.Close()
 	var allocation sync.WaitGroup
 	if c.LoadBalancer {
 		allocator := &allocate.Allocator{
@@ -125,20 +131,24 @@ func Run(ctx context.Context, c Config, middleware ...Middleware) error {
 	return nil
 }
 
+// component is the source of its Events.
+const component = "proxyproof-reference"
+
 type proxy struct {
-	config   Config
-	kernel   *apply.Kernel
-	seams    seams
-	health   *healthcheck.Server
-	observer *observe.Observer
-	links    *observe.Links
-	poke     func()
-	planner  *plan.Planner
-	book     *drain.Book
-	status   *status.Status
-	applier  *apply.Applier // nil: the kernel must be read first
-	moved    bool           // the machine's addresses may be others
-	ready    bool
+	config    Config
+	kernel    *apply.Kernel
+	seams     seams
+	health    *healthcheck.Server
+	conflicts *conflict.Reporter
+	observer  *observe.Observer
+	links     *observe.Links
+	poke      func()
+	planner   *plan.Planner
+	book      *drain.Book
+	status    *status.Status
+	applier   *apply.Applier // nil: the kernel must be read first
+	moved     bool           // the machine's addresses may be others
+	ready     bool
 }
 
 // retryDelay is the pause after a failed sync.
@@ -198,12 +208,16 @@ func (p *proxy) sweep() <-chan time.Time {
 func (p *proxy) measured() error {
 	started := time.Now()
 	err := p.sync()
-	services, conflicts := 0, 0
+	services, conflicts := 0, map[plan.Service]*corev1.Service{}
 	if err == nil {
 		state := p.planner.State()
-		services, conflicts = len(state.Services), p.applier.Conflicts(state)
+		services = len(state.Services)
+		for _, key := range p.applier.Conflicts(state) {
+			conflicts[key] = p.planner.Owner(key)
+		}
+		p.conflicts.Report(conflicts)
 	}
-	p.status.Synced(time.Since(started), services, conflicts, err)
+	p.status.Synced(time.Since(started), services, len(conflicts), err)
 	return err
 }
 
