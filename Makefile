@@ -7,8 +7,8 @@ OUT     := out
 STATIC  := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/
 RUN     := $(BIN)/proxyproof run --die-with-parent --junit $(OUT)/junit.xml --events $(OUT)/events.jsonl
 
-# Packages whose tests need a kernel with IPVS; they run as compiled binaries in the VM.
-KERNEL  := sim/netns sim/netstate sim/probe reference/apply
+# Packages whose tests need a kernel with IPVS; they run as compiled binaries in the VM. The longest comes first.
+KERNEL  := reference/apply sim/netns sim/netstate sim/probe
 
 .PHONY: test-scenarios test build lint unit kernel killed bisected subjects mutants bench clean deps-run deps-test
 
@@ -16,7 +16,8 @@ test-scenarios: deps-run build ## run every scenario in every IP family against 
 	@mkdir -p $(OUT)
 	$(RUN) $(ARGS)
 
-test: deps-test build lint unit kernel killed bisected subjects ## everything: linters, unit tests, kernel tests, all scenarios
+test: deps-test build lint unit kernel killed bisected subjects ## everything: linters, unit tests, kernel tests, the kill matrix, all scenarios
+	$(BIN)/proxyproof mutants --die-with-parent --families dual-v6
 	@ci/totals $(OUT) -- $(MAKE) --no-print-directory test-scenarios
 
 build: ## the harness, the reference proxy, and the reference with the bug zoo
@@ -53,8 +54,8 @@ subjects: build ## what the harness says of proxies that it does not know, and o
 		$(foreach s,relay exits hangs deaf floods writes,--subject exec=harness/fixture/$(s).yaml) >$(OUT)/subjects.log || { cat $(OUT)/subjects.log; exit 1; }
 	@tail -n 1 $(OUT)/subjects.log
 
-mutants: build ## the kill matrix: each defect of the bug zoo gives exactly its findings; FULL=1 for all scenarios
-	$(BIN)/proxyproof mutants --die-with-parent $(if $(FULL),--full)
+mutants: build ## the kill matrix: each defect of the bug zoo gives exactly its findings; FULL=1 for all scenarios, ARGS='--families ipv6'
+	$(BIN)/proxyproof mutants --die-with-parent $(if $(FULL),--full) $(ARGS)
 
 # KUBE_ROUTER=path measures a real kube-router beside the reference.
 bench: deps-run build ## what the reference costs at 100, 1,000 and 3,000 Services, beside a floor; see docs/bench.md

@@ -192,6 +192,55 @@ func TestNextLifeWritesNothing(t *testing.T) {
 	}
 }
 
+// TestCleanupLeavesWhatWasThere: what a proxy has made goes, be it one that died in the middle, and nothing else.
+func TestCleanupLeavesWhatWasThere(t *testing.T) {
+	if os.Getenv("PROXYPROOF_REQUIRE_KERNEL") == "" {
+		t.Skip("needs a kernel with IPVS; run make kernel")
+	}
+	for _, f := range []plan.Family{plan.IPv4, plan.IPv6} {
+		for _, writes := range []int{7, 1 << 30} {
+			if err := inNamespace(func() error { return cleanedUp(story(f), writes) }); err != nil {
+				t.Errorf("IPv%d, after %d writes: %v", f, writes, err)
+			}
+		}
+	}
+}
+
+func cleanedUp(states []plan.State, writes int) error {
+	if err := furnish(states[0]); err != nil {
+		return err
+	}
+	for _, table := range []string{"filter", "nat"} { // to list a table is to have it
+		for _, tool := range []string{"iptables", "ip6tables"} {
+			if out, err := exec.Command(tool, "-t", table, "-S").CombinedOutput(); err != nil {
+				return fmt.Errorf("%s: %w: %s", tool, err, out)
+			}
+		}
+	}
+	before, err := print()
+	if err != nil {
+		return err
+	}
+	if err := oneLife(states[1], writes); err != nil && !errors.Is(err, errKilled) {
+		return err
+	}
+	k, err := NewKernel()
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	for range 2 { // the second finds nothing to do
+		if err := k.Cleanup(slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
+			return err
+		}
+	}
+	after, err := print()
+	if changes := differences(before, after); err == nil && len(changes) > 0 {
+		return fmt.Errorf("the kernel holds something else: %q", changes)
+	}
+	return err
+}
+
 // live goes through the states up to a step, in which the proxy dies after some writes and starts again; never if they are
 // negative. It tells what the namespace holds in the end.
 func live(states []plan.State, step, writes int) (died bool, holds []string, err error) {

@@ -125,6 +125,9 @@ func (k *Kernel) makeDummy() error {
 		if link, err = k.route.LinkByName(DummyLink); err != nil {
 			return fmt.Errorf("find link %s: %w", DummyLink, err)
 		}
+		if err := k.route.LinkSetAlias(link, linkMark); err != nil {
+			return fmt.Errorf("mark link %s: %w", DummyLink, err)
+		}
 	}
 	if link.Attrs().Flags&net.FlagUp == 0 {
 		if err := k.route.LinkSetUp(link); err != nil {

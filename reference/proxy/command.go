@@ -14,6 +14,8 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
+
+	"proxyproof/reference/apply"
 )
 
 // Main is the command line of a proxy: it runs until a signal and returns the exit code. middleware is asked for once the
@@ -36,11 +38,27 @@ func run(ctx context.Context, flags *flag.FlagSet, middleware func() ([]Middlewa
 		return err
 	}
 	config.Log = log
+	if config.Cleanup {
+		return cleanUp(log)
+	}
 	wraps, err := middleware()
 	if err != nil {
 		return err
 	}
 	return Run(ctx, config, wraps...)
+}
+
+// cleanUp takes away all that proxies have made on this machine.
+func cleanUp(log *slog.Logger) error {
+	kernel, err := apply.NewKernel()
+	if err != nil {
+		return err
+	}
+	defer kernel.Close()
+	if err := kernel.Cleanup(log); err != nil {
+		return fmt.Errorf("clean up: %w", err)
+	}
+	return nil
 }
 
 // parse reads the flags. A kubeconfig alone is enough.
@@ -59,7 +77,8 @@ func parse(flags *flag.FlagSet, args []string) (Config, error) {
 	flags.DurationVar(&c.DrainPeriod, "drain-period", 30*time.Second, "longest time for which an endpoint that is gone keeps its TCP connections; 0 to cut them at once")
 	flags.StringVar(&c.HealthAddress, "health-address", "", "address and port for /healthz and /readyz, such as 127.0.0.1:20244; none if empty")
 	flags.StringVar(&c.MetricsAddress, "metrics-address", "", "address and port for /metrics; none if empty")
-	if err := flags.Parse(args); err != nil {
+	flags.BoolVar(&c.Cleanup, "cleanup", false, "take away all that proxies of this kind have made on this machine, and exit; no proxy may run meanwhile")
+	if err := flags.Parse(args); err != nil || c.Cleanup {
 		return c, err
 	}
 	for text := range strings.SplitSeq(ranges, ",") {

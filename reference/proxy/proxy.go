@@ -42,7 +42,9 @@ type Config struct {
 	DrainPeriod time.Duration
 	// HealthAddress and MetricsAddress are where it tells how it is; nowhere if they are empty.
 	HealthAddress, MetricsAddress string
-	Log                           *slog.Logger
+	// Cleanup: it is no proxy that is wanted, but that what proxies have made goes away.
+	Cleanup bool
+	Log     *slog.Logger
 }
 
 // Middleware stands at the seams of a proxy: before the kernel, before the planning of a Service, and around the choice of load balancer
