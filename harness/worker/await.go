@@ -31,14 +31,15 @@ type patience struct {
 }
 
 // await judges until nothing is found and the system is settled. It gives up when the budget is spent, or when the system has
-// been settled, for longer in all than the subject could be resting, without a change in the kernel or in what is found; then it
-// returns the last findings. fresh tells which findings are worth waiting for: those that were reported at an earlier step are
+// been settled, for longer in all than the subject could be resting and for two judgements at least, without a change in the kernel
+// or in what is found; then it returns the last findings. fresh tells which findings are worth waiting for: those that were reported at an earlier step are
 // not.
 func await(ctx context.Context, s *settler, p patience, check checks, fresh func([]finding.Finding) []finding.Finding) (awaited, error) {
 	start := time.Now()
 	var result awaited
 	var last string                  // fingerprint and findings at the last judgement
 	var rested, cutOff time.Duration // settled with these; waiting for the subject to receive
+	alike := 0                       // judgements with these
 	for {
 		before := time.Now()
 		state, fingerprint, err := s.observe(ctx)
@@ -67,10 +68,11 @@ func await(ctx context.Context, s *settler, p patience, check checks, fresh func
 		}
 		awaiting := fresh(result.findings)
 		if now := fingerprint + keys(awaiting); now != last {
-			last, rested = now, 0
+			last, rested, alike = now, 0, 0
 		}
 		rested += time.Since(before)
-		if len(awaiting) == 0 || spent || rested > p.rest {
+		alike++
+		if len(awaiting) == 0 || spent || rested > p.rest && alike > 1 {
 			return result, nil
 		}
 	}

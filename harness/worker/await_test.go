@@ -64,6 +64,22 @@ func everything(f []finding.Finding) []finding.Finding { return f }
 
 var wrong = finding.Finding{ID: "reach-failed", Object: "x"}
 
+// TestAwaitLooksTwice: one judgement may take longer than a subject can rest, when it waits for an answer in vain.
+func TestAwaitLooksTwice(t *testing.T) {
+	rounds := 0
+	check := func(context.Context) ([]finding.Finding, error) {
+		if rounds++; rounds < 2 {
+			return []finding.Finding{wrong}, nil
+		}
+		return nil, nil
+	}
+	still := &script{moments: []moment{{}}}
+	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: 0}, check, everything)
+	if err != nil || len(result.findings) != 0 || result.rounds != 2 {
+		t.Errorf("got %+v, %v", result, err)
+	}
+}
+
 func TestAwaitPassesWhenNothingIsFound(t *testing.T) {
 	rounds := 0
 	check := func(context.Context) ([]finding.Finding, error) {

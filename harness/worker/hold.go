@@ -23,9 +23,10 @@ type hold struct {
 
 const (
 	holdInterval = 100 * time.Millisecond
-	// holdPatience is how long an answer may take on a nominal machine before it counts as missing. TCP sends a lost segment
-	// again after 200 ms at the least.
-	holdPatience = 2 * time.Second
+	// An answer counts as missing after holdPatience by the clock, since TCP sends a lost segment again after 200 ms at the least, then 400,
+	// then 800, and then what this machine needs to handle it.
+	holdPatience = 1500 * time.Millisecond
+	holdExtra    = 250 * time.Millisecond // on a nominal machine
 )
 
 // startHolds begins the holds of the scenario: those of Services, which answer only through a subject, or the others.
@@ -67,7 +68,7 @@ func (c *caseRun) startHold(ctx context.Context, spec scenario.Hold, from world.
 		kind = t.speaks()
 	}
 	aim := c.aim(from, t.via, netip.AddrPortFrom(t.address, t.port))
-	pace := probe.Pace{Interval: holdInterval, Patience: c.scale(holdPatience)}
+	pace := probe.Pace{Interval: holdInterval, Patience: holdPatience + c.scale(holdExtra)}
 	h := &hold{spec: spec, from: from, target: t}
 	var err error
 	switch kind {
