@@ -132,6 +132,9 @@ func (i Issue) matches(c Case) bool {
 	return err == nil && wrong == nil && constraint.Check(version)
 }
 
+// exited is the finding that hides all others.
+const exited finding.ID = "subject-exited"
+
 // Judge compares what was found in a case that has ended with what is known. Only verdicts about the subject change.
 func Judge(issues []Issue, c Case, found []finding.ID, v event.Verdict) event.Verdict {
 	if v.Kind != event.Pass && v.Kind != event.Fail {
@@ -154,6 +157,9 @@ func Judge(issues []Issue, c Case, found []finding.ID, v event.Verdict) event.Ve
 			return v // it fails for a reason that is not known
 		}
 		delete(must, id)
+	}
+	if slices.Contains(found, exited) {
+		must = nil // it has gone as it is known to do, before it could show anything else
 	}
 	switch {
 	case len(must) > 0:

@@ -26,6 +26,11 @@ const two = `
   sometimes: true
   upstream: o/r#2
   why: a race
+- findings: [subject-exited]
+  families: [ipv6]
+  scenarios: ["exits-*"]
+  upstream: o/r#3
+  why: it cannot stand IPv6
 `
 
 func TestJudge(t *testing.T) {
@@ -51,6 +56,8 @@ func TestJudge(t *testing.T) {
 		{"fixed", at("clusterip", "v2.2.0"), "", event.Pass, ""},
 		{"fixed and back", at("clusterip", "v2.2.0"), "local-ips-incomplete", event.Fail, ""},
 		{"taken out", at("loadbalancer-odd", "v2.1.2"), "local-ips-incomplete", event.Known, ""},
+		{"gone before it", at("exits-a", "v2.1.2"), "subject-exited", event.Known, ""},
+		{"gone, not as known", at("clusterip", "v2.1.2"), "subject-exited", event.Fail, ""},
 		{"other family", Case{"clusterip", "ipv4", "v2.1.2"}, "local-ips-incomplete", event.Fail, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
