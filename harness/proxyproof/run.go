@@ -11,6 +11,7 @@ import (
 	"proxyproof/harness/report"
 	"proxyproof/harness/run"
 	"proxyproof/harness/scenario"
+	"proxyproof/harness/shard"
 	"proxyproof/harness/subject"
 	"proxyproof/sim/netstate"
 )
@@ -85,6 +86,8 @@ type runCommand struct {
 	Seed          uint64   `help:"Decides every choice of an address or port." default:"1"`
 	Parallel      int      `help:"Cases at a time; 0 chooses." default:"0"`
 	Times         int      `help:"How often each case is run." default:"1"`
+	Shard         string   `help:"Run only this part of the cases, such as 2/4, the second of four; each machine makes the same division." default:"1/1"`
+	ShardBy       string   `help:"Divide by how long cases took in an earlier run: its JUnit report, the same on every machine." type:"path"`
 	Junit         string   `help:"Write a JUnit report to this file." type:"path"`
 	Events        string   `help:"Write every event as a line of JSON to this file." type:"path"`
 	DieWithParent bool     `help:"End when the parent process does, as make's child should." hidden:""`
@@ -115,6 +118,10 @@ func (c *runCommand) Run(ctx context.Context) error {
 		}
 		other = &others[0]
 	}
+	part, lengths, err := c.shard()
+	if err != nil {
+		return usageError{err}
+	}
 	reporters, closeReports, err := c.reporters()
 	if err != nil {
 		return usageError{err}
@@ -134,7 +141,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 		Lane: func(ctx context.Context, notice func(string)) (*lane.Worker, error) {
 			return lane.Open(ctx, c.config(notice))
 		},
-		Slots: c.slots(),
+		Slots: c.slots(), Shard: part, Lengths: lengths,
 	})
 	if err == run.ErrNothing {
 		return usageError{err}
@@ -146,6 +153,22 @@ func (c *runCommand) Run(ctx context.Context) error {
 		return exitError(code)
 	}
 	return nil
+}
+
+// shard is the part of the run that is meant, and by what it is divided.
+func (c *runCommand) shard() (shard.Shard, shard.Lengths, error) {
+	part, err := shard.Parse(c.Shard)
+	if err != nil {
+		return part, nil, fmt.Errorf("--shard %w", err)
+	}
+	if c.ShardBy == "" {
+		return part, nil, nil
+	}
+	lengths, err := shard.ReadLengths(c.ShardBy)
+	if err != nil {
+		return part, nil, fmt.Errorf("--shard-by: %w", err)
+	}
+	return part, lengths, nil
 }
 
 // issues are the known issues of the subjects whose version is known.

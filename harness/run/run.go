@@ -15,6 +15,7 @@ import (
 	"proxyproof/harness/keep"
 	"proxyproof/harness/lane"
 	"proxyproof/harness/report"
+	"proxyproof/harness/shard"
 )
 
 // Options say how a plan is run.
@@ -26,6 +27,10 @@ type Options struct {
 	Lane func(ctx context.Context, notice func(string)) (*lane.Worker, error)
 	// Slots is the number of cases at a time.
 	Slots int
+	// Shard is the part of the selected cases that is run here; the zero value means all of them. Lengths, of an earlier run, decide
+	// with the cases themselves which are in which part.
+	Shard   shard.Shard
+	Lengths shard.Lengths
 }
 
 // ErrNothing says that the selection leaves no case.
@@ -48,11 +53,7 @@ func Run(ctx context.Context, o Options) (report.Summary, error) {
 	if len(selected) == 0 {
 		return report.Summary{}, ErrNothing
 	}
-	chosen := make([]task, len(selected))
-	infos := make([]report.Case, len(selected))
-	for i, index := range selected {
-		chosen[i], infos[i] = tasks[index], tasks[index].info
-	}
+	chosen, infos := o.divide(suite, selected)
 	tell.start(infos)
 	earlier := rememberedTimes()
 
@@ -73,6 +74,27 @@ func Run(ctx context.Context, o Options) (report.Summary, error) {
 		tell.notice(fmt.Sprintf("cannot remember how long the cases took: %v", err))
 	}
 	return summary, tell.finish(summary)
+}
+
+// divide leaves the selected tasks that are of this shard, and releases the specs of the others.
+func (o Options) divide(s *suite, selected []int) (chosen []task, infos []report.Case) {
+	all := make([]report.Case, len(selected))
+	for i, index := range selected {
+		all[i] = s.tasks[index].info
+	}
+	mine := o.Shard
+	if mine.Of == 0 {
+		mine = shard.Whole
+	}
+	part := shard.Divide(o.Lengths.Items(all), mine.Of)
+	for i, index := range selected {
+		if part[all[i].ID] != mine.Index {
+			close(s.outcomes[index])
+			continue
+		}
+		chosen, infos = append(chosen, s.tasks[index]), append(infos, all[i])
+	}
+	return chosen, infos
 }
 
 // collect runs the tasks in the background, in the order of queue, and sends all outcomes, in that of tasks, when the last has ended.
