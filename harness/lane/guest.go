@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"proxyproof/harness/event"
 	"proxyproof/sim/guest"
 )
 
@@ -38,8 +39,8 @@ func (g guestMachine) Obituary() string {
 	return g.Console()
 }
 
-func (g guestMachine) Figures() Figures {
-	return Figures{
+func (g guestMachine) Figures() event.Machine {
+	return event.Machine{
 		Lane:       "guest",
 		Where:      fmt.Sprintf("a VM with %d CPUs under %s", g.cpus, g.Accel),
 		Boot:       g.BootTime,

@@ -19,6 +19,7 @@ import (
 // commandLine is everything that can be asked of the program.
 type commandLine struct {
 	Run     runCommand     `cmd:"" help:"Run scenarios against service proxies and judge what the kernel and the packets do."`
+	Merge   mergeCommand   `cmd:"" help:"Join the reports of shards into one, and judge the whole."`
 	Bisect  bisectCommand  `cmd:"" help:"Find the commit of a proxy that broke a behaviour, or mended it."`
 	Verdict verdictCommand `cmd:"" help:"Judge the work tree that it is started in, for git bisect run: 0 good, 1 bad, 125 skip, 129 trouble."`
 	Mutants mutantsCommand `cmd:"" help:"Prove that the scenarios find what they say: run them against the bug zoo."`

@@ -8,7 +8,6 @@ import (
 
 	"proxyproof/harness/known"
 	"proxyproof/harness/lane"
-	"proxyproof/harness/report"
 	"proxyproof/harness/run"
 	"proxyproof/harness/scenario"
 	"proxyproof/harness/shard"
@@ -77,6 +76,7 @@ func (a laneArgs) config(notice func(string)) lane.Config {
 type runCommand struct {
 	scenarioArgs
 	laneArgs
+	reportArgs
 	Subject       []string `help:"The proxy under test: reference, reference+DEFECT, reference=BINARY, kube-router=BINARY[@VERSION], exec=FILE. May be given several times." default:"reference" sep:"none"`
 	Other         string   `help:"The build that scenarios swap the subject for, in the forms of --subject; without it they are skipped." sep:"none"`
 	Iptables      string   `help:"The iptables back end that the subject finds in its PATH." enum:"legacy,nft" default:"legacy"`
@@ -88,11 +88,9 @@ type runCommand struct {
 	Times         int      `help:"How often each case is run." default:"1"`
 	Shard         string   `help:"Run only this part of the cases, such as 2/4, the second of four; each machine makes the same division." default:"1/1"`
 	ShardBy       string   `help:"Divide by how long cases took in an earlier run: its JUnit report, the same on every machine." type:"path"`
-	Junit         string   `help:"Write a JUnit report to this file." type:"path"`
 	Events        string   `help:"Write every event as a line of JSON to this file." type:"path"`
 	DieWithParent bool     `help:"End when the parent process does, as make's child should." hidden:""`
 	Known         bool     `help:"Take what is known of a release into account; --no-known fails on it." default:"true" negatable:""`
-	Verbose       bool     `short:"v" help:"Tell what happened in passing cases, too."`
 }
 
 // Run is the command.
@@ -122,11 +120,11 @@ func (c *runCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return usageError{err}
 	}
-	reporters, closeReports, err := c.reporters()
+	reporters, files, err := c.open(c.Events)
 	if err != nil {
 		return usageError{err}
 	}
-	defer closeReports()
+	defer files.Close()
 	issues, err := c.issues(subjects)
 	if err != nil {
 		return err
@@ -212,39 +210,4 @@ func parseSubjects(specs []string) ([]subject.Subject, error) {
 		subjects = append(subjects, s)
 	}
 	return subjects, nil
-}
-
-// reporters opens the files that reports go to.
-func (c *runCommand) reporters() ([]report.Reporter, func(), error) {
-	all := []report.Reporter{report.Terminal{W: os.Stdout, Verbose: c.Verbose}}
-	var files []*os.File
-	closeAll := func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}
-	open := func(path string) (*os.File, error) {
-		f, err := os.Create(path)
-		if err != nil {
-			closeAll()
-			return nil, fmt.Errorf("write a report: %w", err)
-		}
-		files = append(files, f)
-		return f, nil
-	}
-	if c.Junit != "" {
-		f, err := open(c.Junit)
-		if err != nil {
-			return nil, nil, err
-		}
-		all = append(all, report.JUnit{W: f})
-	}
-	if c.Events != "" {
-		f, err := open(c.Events)
-		if err != nil {
-			return nil, nil, err
-		}
-		all = append(all, report.NewStream(f))
-	}
-	return all, closeAll, nil
 }

@@ -53,7 +53,14 @@ func Run(ctx context.Context, o Options) (report.Summary, error) {
 	if len(selected) == 0 {
 		return report.Summary{}, ErrNothing
 	}
-	chosen, infos := o.divide(suite, selected)
+	plan, ours := o.divide(tasks, selected)
+	tell.event(event.Event{Time: start, Plan: &plan})
+	suite.leave(selected, ours)
+	chosen := make([]task, len(ours))
+	infos := make([]report.Case, len(ours))
+	for i, index := range ours {
+		chosen[i], infos[i] = tasks[index], tasks[index].info
+	}
 	tell.start(infos)
 	earlier := rememberedTimes()
 
@@ -70,31 +77,40 @@ func Run(ctx context.Context, o Options) (report.Summary, error) {
 	ginkgo.RunSpecs(failing{}, "proxyproof", config, reporter)
 
 	summary := report.Summary{Outcomes: <-outcomes, Took: time.Since(start), Machines: p.machines, Speed: p.speed}
+	tell.event(event.Event{Time: time.Now(), End: &event.End{Took: summary.Took, Speed: summary.Speed, Machines: summary.Machines}})
 	if err := earlier.remember(summary.Outcomes); err != nil {
 		tell.notice(fmt.Sprintf("cannot remember how long the cases took: %v", err))
 	}
 	return summary, tell.finish(summary)
 }
 
-// divide leaves the selected tasks that are of this shard, and releases the specs of the others.
-func (o Options) divide(s *suite, selected []int) (chosen []task, infos []report.Case) {
-	all := make([]report.Case, len(selected))
-	for i, index := range selected {
-		all[i] = s.tasks[index].info
-	}
+// divide is the plan that the selection leaves, with the part that each case is in, and the tasks of our part in the order of selected.
+func (o Options) divide(tasks []task, selected []int) (plan event.Plan, ours []int) {
 	mine := o.Shard
 	if mine.Of == 0 {
 		mine = shard.Whole
 	}
-	part := shard.Divide(o.Lengths.Items(all), mine.Of)
-	for i, index := range selected {
-		if part[all[i].ID] != mine.Index {
-			close(s.outcomes[index])
-			continue
-		}
-		chosen, infos = append(chosen, s.tasks[index]), append(infos, all[i])
+	cases := make([]report.Case, len(selected))
+	for i, index := range slices.Sorted(slices.Values(selected)) {
+		cases[i] = tasks[index].info
 	}
-	return chosen, infos
+	part := shard.Divide(o.Lengths.Items(cases), mine.Of)
+	plan = event.Plan{Backend: string(o.Plan.Backend), Shard: mine.String()}
+	for _, sub := range o.Plan.Subjects {
+		plan.Subjects = append(plan.Subjects, sub.Name)
+	}
+	for _, c := range cases {
+		plan.Cases = append(plan.Cases, event.PlannedCase{
+			ID: c.ID, Scenario: c.Scenario.Name, File: c.Scenario.File, Family: string(c.Family), Subject: c.Subject, Repeat: c.Repeat,
+			Part: part[c.ID],
+		})
+	}
+	for _, index := range selected {
+		if part[tasks[index].info.ID] == mine.Index {
+			ours = append(ours, index)
+		}
+	}
+	return plan, ours
 }
 
 // collect runs the tasks in the background, in the order of queue, and sends all outcomes, in that of tasks, when the last has ended.

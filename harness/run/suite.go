@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -112,6 +113,15 @@ func (s *suite) selected(config types.SuiteConfig, reporter types.ReporterConfig
 		}
 	}
 	return indices, nil
+}
+
+// leave releases the specs of selected tasks that are not ours.
+func (s *suite) leave(selected, ours []int) {
+	for _, index := range selected {
+		if !slices.Contains(ours, index) {
+			close(s.outcomes[index])
+		}
+	}
 }
 
 // failing stands in for *testing.T: Ginkgo tells it that the suite failed, which the outcomes say better.
