@@ -19,7 +19,7 @@ type guestMachine struct {
 
 func openGuest(ctx context.Context, self string, c Config) (machine, error) {
 	cpus := min(runtime.NumCPU(), guestCPUs)
-	m, err := guest.Boot(ctx, guest.Config{Binary: self, Memory: c.Memory, CPUs: cpus, Log: c.Notice})
+	m, err := guest.Boot(ctx, guest.Config{Binary: self, Memory: c.Memory, CPUs: cpus, Kernel: c.Kernel, Log: c.Notice})
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"proxyproof/harness/scenario"
 	"proxyproof/harness/shard"
 	"proxyproof/harness/subject"
+	"proxyproof/sim/guest/image"
 	"proxyproof/sim/netstate"
 )
 
@@ -64,12 +65,45 @@ func relative(paths []string) []string {
 
 // laneArgs say where workers live.
 type laneArgs struct {
-	Lane   string `help:"Where cases run: host (root and IPVS needed), guest (a throwaway VM), or auto." enum:"auto,host,guest" default:"auto"`
-	Memory int    `help:"Memory of the VM in MiB." default:"1024"`
+	Lane string `help:"Where cases run: host (root and IPVS needed), guest (a throwaway VM), or auto." enum:"auto,host,guest" default:"auto"`
+	guestArgs
+}
+
+// Validate is called by the parser: a host has its own kernel.
+func (a laneArgs) Validate() error {
+	if kind := lane.Kind(a.Lane); kind == lane.Host && a.Kernel != (image.Kernel{}) {
+		return fmt.Errorf("--kernel %s: only the lane guest boots a kernel; the lane host has that of this machine", a.Kernel)
+	}
+	return nil
+}
+
+// guestArgs say what the VM is like.
+type guestArgs struct {
+	Memory  int          `help:"Memory of the VM in MiB." default:"1024"`
+	Kernel  image.Kernel `help:"The VM's kernel: a version of the distribution's packages, such as 6.12, or the path of a kernel; by default the newest package." placeholder:"VERSION|PATH"`
+	Modules string       `help:"The folder lib/modules/VERSION of a kernel that is given by its path." type:"existingdir" placeholder:"DIR"`
 }
 
 func (a laneArgs) config(notice func(string)) lane.Config {
-	return lane.Config{Kind: lane.Kind(a.Lane), Memory: a.Memory, Notice: notice}
+	c := a.guestArgs.config(notice)
+	c.Kind = lane.Kind(a.Lane)
+	return c
+}
+
+func (a guestArgs) config(notice func(string)) lane.Config {
+	kernel := a.Kernel
+	if kernel.Image != "" {
+		kernel.Modules = a.Modules
+	}
+	return lane.Config{Memory: a.Memory, Kernel: kernel, Notice: notice}
+}
+
+// kernel is what was asked for, in the words of the command line.
+func (a guestArgs) kernel() string {
+	if a.Kernel.Image != "" && a.Modules != "" {
+		return a.Kernel.String() + " --modules " + a.Modules
+	}
+	return a.Kernel.String()
 }
 
 // runCommand runs scenarios.
@@ -132,7 +166,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	summary, err := run.Run(ctx, run.Options{
 		Plan: run.Plan{
 			Scenarios: scenarios, Families: families, Subjects: subjects, Other: other,
-			Backend: netstate.Backend(c.Iptables), Seed: c.Seed, Times: c.Times, Known: issues,
+			Backend: netstate.Backend(c.Iptables), Seed: c.Seed, Times: c.Times, Known: issues, Kernel: c.kernel(),
 		},
 		Selection: run.Selection{Focus: c.Focus, Skip: c.Skip, Labels: c.Labels},
 		Reporters: reporters,

@@ -95,7 +95,7 @@ func (o Options) divide(tasks []task, selected []int) (plan event.Plan, ours []i
 		cases[i] = tasks[index].info
 	}
 	part := shard.Divide(o.Lengths.Items(cases), mine.Of)
-	plan = event.Plan{Backend: string(o.Plan.Backend), Shard: mine.String()}
+	plan = event.Plan{Backend: string(o.Plan.Backend), Kernel: o.Plan.Kernel, Shard: mine.String()}
 	for _, sub := range o.Plan.Subjects {
 		plan.Subjects = append(plan.Subjects, sub.Name)
 	}
