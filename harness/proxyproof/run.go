@@ -6,19 +6,22 @@ import (
 	"os"
 	"path/filepath"
 
+	"proxyproof/harness/carried"
 	"proxyproof/harness/known"
 	"proxyproof/harness/lane"
 	"proxyproof/harness/run"
 	"proxyproof/harness/scenario"
 	"proxyproof/harness/shard"
 	"proxyproof/harness/subject"
+	"proxyproof/scenarios"
+	"proxyproof/sim/guest"
 	"proxyproof/sim/guest/image"
 	"proxyproof/sim/netstate"
 )
 
 // scenarioArgs say which scenario files are meant.
 type scenarioArgs struct {
-	Paths    []string `arg:"" optional:"" help:"Scenario files or folders; the folder scenarios if none is given." type:"path" default:"scenarios"`
+	Paths    []string `arg:"" optional:"" help:"Scenario files or folders; the folder scenarios if none is given. Where there is none, those that this program carries under the same names." type:"path" default:"scenarios"`
 	Families []string `help:"Run only these family sets: ipv4, ipv6, dual-v4, dual-v6." sep:","`
 }
 
@@ -28,11 +31,11 @@ func (a scenarioArgs) load() ([]*scenario.Scenario, []scenario.FamilySet, error)
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
-	scenarios, err := scenario.LoadAll(relative(a.Paths))
+	all, err := scenario.Shelf{Folder: "scenarios", Files: scenarios.Files}.LoadAll(relative(a.Paths))
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
-	return scenarios, families, nil
+	return all, families, nil
 }
 
 func familySets(names []string) ([]scenario.FamilySet, error) {
@@ -230,14 +233,31 @@ func (c *runCommand) slots() int {
 	return lane.DefaultSlots()
 }
 
-func parseSubjects(specs []string) ([]subject.Subject, error) {
+// builds is the folder with the reference: that of this program, where make puts it, or else what this program carries.
+func builds() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("find this program's own file: %w", err)
+		return "", fmt.Errorf("find this program's own file: %w", err)
+	}
+	dir := filepath.Dir(self)
+	if _, err := os.Stat(filepath.Join(dir, "reference")); err == nil || !carried.Has() {
+		return dir, nil
+	}
+	cache, err := guest.CacheDir()
+	if err != nil {
+		return "", err
+	}
+	return carried.Unpack(cache)
+}
+
+func parseSubjects(specs []string) ([]subject.Subject, error) {
+	dir, err := builds()
+	if err != nil {
+		return nil, err
 	}
 	var subjects []subject.Subject
 	for _, spec := range specs {
-		s, err := subject.Parse(spec, filepath.Dir(self))
+		s, err := subject.Parse(spec, dir)
 		if err != nil {
 			return nil, err
 		}
