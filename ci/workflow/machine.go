@@ -41,7 +41,8 @@ func fresh(ctx context.Context, given string) (string, error) {
 	if err := os.RemoveAll(part); err != nil {
 		return "", err
 	}
-	if err := command(ctx, "debootstrap", "--variant=minbase", "--include="+runnerHas, release, part); err != nil {
+	// What debootstrap mounts there goes with its mount namespace, however it ends.
+	if err := command(ctx, "unshare", "--mount", "--fork", "--kill-child", "debootstrap", "--variant=minbase", "--include="+runnerHas, release, part); err != nil {
 		return "", err
 	}
 	return dir, os.Rename(part, dir)
