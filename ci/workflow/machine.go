@@ -52,7 +52,9 @@ func fresh(ctx context.Context, given string) (string, error) {
 type machine struct {
 	dir  string // for everything
 	root string // where it is mounted
-	env  []string
+	// mounts are folders of this machine, each followed by where it is in that one.
+	mounts []string
+	env    []string
 }
 
 // newMachine mounts a layer over a folder with a Debian.
@@ -80,19 +82,22 @@ func newMachine(ctx context.Context, lower string, o options) (*machine, error) 
 
 // furnish makes the folders that are mounted into it, and its environment: that of a hosted runner, and where Go is.
 func (m *machine) furnish(ctx context.Context) error {
-	for _, name := range []string{workspace, "/usr/local/go", "/go/build", "/go/mod", "/root", "/tmp"} {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT", "GOCACHE", "GOMODCACHE", "GOPROXY").Output()
+	if err != nil {
+		return fmt.Errorf("go env: %w", err)
+	}
+	golang := strings.Split(string(out), "\n")
+	// Modules are at the path that they have here: what was compiled from another path is not in the build cache.
+	m.mounts = []string{golang[0], "/usr/local/go", golang[1], "/go/build", golang[2], golang[2]}
+	for _, name := range []string{workspace, "/usr/local/go", "/go/build", golang[2], "/root", "/tmp"} {
 		if err := os.MkdirAll(filepath.Join(m.root, name), 0o755); err != nil {
 			return err
 		}
 	}
-	proxy, err := exec.CommandContext(ctx, "go", "env", "GOPROXY").Output()
-	if err != nil {
-		return fmt.Errorf("go env: %w", err)
-	}
 	m.env = []string{
 		"HOME=/root", "PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"CI=true", "GITHUB_ACTIONS=true", "GITHUB_WORKSPACE=" + workspace, "GITHUB_STEP_SUMMARY=/tmp/summary.md", "GITHUB_OUTPUT=/tmp/output",
-		"GOCACHE=/go/build", "GOMODCACHE=/go/mod", "GOPROXY=" + strings.TrimSpace(string(proxy)), "GOTOOLCHAIN=local", "GOFLAGS=-buildvcs=false",
+		"GOCACHE=/go/build", "GOMODCACHE=" + golang[2], "GOPROXY=" + golang[3], "GOTOOLCHAIN=local", "GOFLAGS=-buildvcs=false",
 	}
 	return nil
 }
@@ -103,9 +108,8 @@ mount --make-rprivate /
 mount -t proc proc "$ROOT/proc"
 mount --rbind /dev "$ROOT/dev"
 mount --bind /sys "$ROOT/sys"
-mount --bind "$(go env GOROOT)" "$ROOT/usr/local/go"
-mount --bind "$(go env GOCACHE)" "$ROOT/go/build"
-mount --bind "$(go env GOMODCACHE)" "$ROOT/go/mod"
+while [ "$1" != -- ]; do mount --bind "$1" "$ROOT$2"; shift 2; done
+shift
 exec chroot "$ROOT" /usr/bin/env -i "$@"`
 
 // run executes a script as a runner does, and returns the outputs that it has written.
@@ -114,7 +118,8 @@ func (m *machine) run(ctx context.Context, script string, env map[string]string)
 	if err := os.WriteFile(output, nil, 0o644); err != nil {
 		return nil, err
 	}
-	args := append([]string{"--mount", "--fork", "--kill-child", "bash", "-c", enter, "enter"}, m.env...)
+	args := append([]string{"--mount", "--fork", "--kill-child", "bash", "-c", enter, "enter"}, m.mounts...)
+	args = append(append(args, "--"), m.env...)
 	for _, name := range sortedKeys(env) {
 		args = append(args, name+"="+env[name])
 	}
