@@ -10,7 +10,7 @@ RUN     := $(BIN)/proxyproof run --die-with-parent --junit $(OUT)/junit.xml --ev
 # Packages whose tests need a kernel with IPVS; they run as compiled binaries in the VM. The longest comes first.
 KERNEL  := reference/apply sim/netns sim/netstate sim/probe
 
-.PHONY: test-scenarios test build lint unit kernel killed bisected subjects mutants bench clean deps-run deps-test
+.PHONY: test-scenarios test build lint unit kernel killed bisected subjects mutants bench merge workflows dist reproducible clean deps-run deps-test
 
 test-scenarios: deps-run build ## run every scenario in every IP family against the reference
 	@mkdir -p $(OUT)
@@ -70,8 +70,21 @@ deps-run:
 deps-test:
 	@ci/deps run test
 
+# EVENTS=files that run --events has written.
+merge: build ## joins the reports of shards, and of runs with other subjects, kernels and back ends
+	$(BIN)/proxyproof merge $(ARGS) $(EVENTS)
+
+workflows: ## checks the workflows of CI
+	@ci/lint-workflows
+
+dist: ## what can be taken away: static binaries with the scenarios inside, checksums, a bill of materials; see docs/ci.md
+	$(GO) run ./ci/dist dist
+
+reproducible: dist ## a clone elsewhere, built with empty caches, gives the same bytes as make dist here
+	ci/reproducible dist
+
 clean: ## everything that make built here; the image cache is the user's
-	rm -rf $(BIN) $(OUT)
+	rm -rf $(BIN) $(OUT) dist
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 18

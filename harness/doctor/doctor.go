@@ -141,11 +141,14 @@ func unopened(what string, err error) Answer {
 	a := Answer{What: what, Detail: firstLine(err.Error())}
 	var missing guest.Missing
 	var unfetched image.Unfetched
+	var none image.NoKernel
 	switch {
 	case errors.As(err, &missing):
 		a.Detail, a.Mend = missing.Reason(), missing.Mend
 	case errors.As(err, &unfetched):
 		a.Mend = unfetched.Mend()
+	case errors.As(err, &none):
+		a.Mend = none.Mend()
 	}
 	return a
 }

@@ -10,7 +10,7 @@ import (
 
 // Event is one thing that happened. Exactly one of the pointers is set.
 type Event struct {
-	// Case is the id of the case, "scenario/family@subject".
+	// Case is the id of the case, "scenario/family@subject"; "" if it is about the run as a whole.
 	Case string `json:"case"`
 	// Seq counts the events of a case from 1.
 	Seq int `json:"seq"`
@@ -31,6 +31,8 @@ type Event struct {
 	Finding  *finding.Finding `json:"finding,omitempty"`
 	Note     *Note            `json:"note,omitempty"`
 	Verdict  *Verdict         `json:"verdict,omitempty"`
+	Plan     *Plan            `json:"plan,omitempty"`
+	End      *End             `json:"end,omitempty"`
 }
 
 // Phase marks the beginning of a part of a case: "world", "api", "subject", "step", "close".

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"proxyproof/harness/event"
 	"proxyproof/sim/guest"
 )
 
@@ -18,7 +19,7 @@ type guestMachine struct {
 
 func openGuest(ctx context.Context, self string, c Config) (machine, error) {
 	cpus := min(runtime.NumCPU(), guestCPUs)
-	m, err := guest.Boot(ctx, guest.Config{Binary: self, Memory: c.Memory, CPUs: cpus, Log: c.Notice})
+	m, err := guest.Boot(ctx, guest.Config{Binary: self, Memory: c.Memory, CPUs: cpus, Kernel: c.Kernel, Log: c.Notice})
 	if err != nil {
 		return nil, err
 	}
@@ -38,8 +39,8 @@ func (g guestMachine) Obituary() string {
 	return g.Console()
 }
 
-func (g guestMachine) Figures() Figures {
-	return Figures{
+func (g guestMachine) Figures() event.Machine {
+	return event.Machine{
 		Lane:       "guest",
 		Where:      fmt.Sprintf("a VM with %d CPUs under %s", g.cpus, g.Accel),
 		Boot:       g.BootTime,

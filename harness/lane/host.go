@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"proxyproof/harness/event"
 )
 
 // hostMachine is a worker as a child process on this host: root on a kernel with IPVS.
@@ -107,8 +109,8 @@ func (m *hostMachine) Obituary() string {
 	}
 }
 
-func (m *hostMachine) Figures() Figures {
-	f := Figures{Lane: "host", Where: "a child process on this host", Boot: m.boot}
+func (m *hostMachine) Figures() event.Machine {
+	f := event.Machine{Lane: "host", Where: "a child process on this host", Boot: m.boot}
 	if m.cmd.ProcessState != nil {
 		if usage, ok := m.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 			f.PeakMemory = usage.Maxrss << 10

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 
+	"proxyproof/sim/guest/image"
 	"proxyproof/sim/netns"
 )
 
@@ -24,6 +25,8 @@ type Config struct {
 	Kind Kind
 	// Memory of a guest in MiB.
 	Memory int
+	// Kernel of a guest; a host has its own, so that asking for one is asking for a guest.
+	Kernel image.Kernel
 	// Notice receives lines that a person should see: what was chosen and why, fallbacks, retries.
 	Notice func(string)
 }
@@ -31,7 +34,10 @@ type Config struct {
 // Open starts a worker.
 func Open(ctx context.Context, c Config) (*Worker, error) {
 	kind := c.Kind
-	if kind == Auto {
+	switch {
+	case kind == Auto && c.Kernel != (image.Kernel{}):
+		kind = Guest
+	case kind == Auto:
 		kind = choose(ctx, c.Notice)
 	}
 	m, err := c.machine(ctx, kind)

@@ -53,19 +53,8 @@ type machine interface {
 	Close() error
 	// Obituary explains the end of a worker that ended by itself: its last words.
 	Obituary() string
-	// Figures are boot time, retries and memory, for the report.
-	Figures() Figures
-}
-
-// Figures are what a machine cost.
-type Figures struct {
-	Lane string `json:"lane"`
-	// Where is one line for people: on what the workers ran.
-	Where   string        `json:"where"`
-	Boot    time.Duration `json:"boot"`
-	Retries int           `json:"retries"`
-	// PeakMemory is of the machine as the host sees it, in bytes; 0 if unknown.
-	PeakMemory int64 `json:"peakMemory"`
+	// Figures are boot time, retries and memory, for the report; the kernel is the worker's to tell.
+	Figures() event.Machine
 }
 
 // task is a case or command that a worker executes.
@@ -352,8 +341,12 @@ func (w *Worker) Alive() bool {
 	}
 }
 
-// Figures are what its machine cost.
-func (w *Worker) Figures() Figures { return w.host.Figures() }
+// Figures are what it runs on, and what that cost.
+func (w *Worker) Figures() event.Machine {
+	m := w.host.Figures()
+	m.Kernel = w.Hello.Kernel
+	return m
+}
 
 // Close ends the worker and waits for that.
 func (w *Worker) Close() error {

@@ -7,17 +7,23 @@ import (
 	"proxyproof/harness/doctor"
 	"proxyproof/harness/lane"
 	"proxyproof/harness/run"
+	"proxyproof/sim/guest/image"
 )
 
 // doctorCommand examines this machine.
 type doctorCommand struct {
-	Memory int `help:"Memory of the VM in MiB." default:"1024"`
+	guestArgs
 }
 
 // Run is the command.
 func (c *doctorCommand) Run(ctx context.Context) error {
 	open := func(ctx context.Context, kind lane.Kind, note func(string)) (*lane.Worker, error) {
-		return lane.Open(ctx, lane.Config{Kind: kind, Memory: c.Memory, Notice: note})
+		config := c.config(note)
+		config.Kind = kind
+		if kind == lane.Host {
+			config.Kernel = image.Kernel{} // it has its own
+		}
+		return lane.Open(ctx, config)
 	}
 	fit, err := doctor.Examine(ctx, open, func(a doctor.Answer) {
 		for _, line := range a.Lines() {

@@ -6,18 +6,22 @@ import (
 	"os"
 	"path/filepath"
 
+	"proxyproof/harness/carried"
 	"proxyproof/harness/known"
 	"proxyproof/harness/lane"
-	"proxyproof/harness/report"
 	"proxyproof/harness/run"
 	"proxyproof/harness/scenario"
+	"proxyproof/harness/shard"
 	"proxyproof/harness/subject"
+	"proxyproof/scenarios"
+	"proxyproof/sim/guest"
+	"proxyproof/sim/guest/image"
 	"proxyproof/sim/netstate"
 )
 
 // scenarioArgs say which scenario files are meant.
 type scenarioArgs struct {
-	Paths    []string `arg:"" optional:"" help:"Scenario files or folders; the folder scenarios if none is given." type:"path" default:"scenarios"`
+	Paths    []string `arg:"" optional:"" help:"Scenario files or folders; the folder scenarios if none is given. Where there is none, those that this program carries under the same names." type:"path" default:"scenarios"`
 	Families []string `help:"Run only these family sets: ipv4, ipv6, dual-v4, dual-v6." sep:","`
 }
 
@@ -27,11 +31,11 @@ func (a scenarioArgs) load() ([]*scenario.Scenario, []scenario.FamilySet, error)
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
-	scenarios, err := scenario.LoadAll(relative(a.Paths))
+	all, err := scenario.Shelf{Folder: "scenarios", Files: scenarios.Files}.LoadAll(relative(a.Paths))
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
-	return scenarios, families, nil
+	return all, families, nil
 }
 
 func familySets(names []string) ([]scenario.FamilySet, error) {
@@ -64,18 +68,52 @@ func relative(paths []string) []string {
 
 // laneArgs say where workers live.
 type laneArgs struct {
-	Lane   string `help:"Where cases run: host (root and IPVS needed), guest (a throwaway VM), or auto." enum:"auto,host,guest" default:"auto"`
-	Memory int    `help:"Memory of the VM in MiB." default:"1024"`
+	Lane string `help:"Where cases run: host (root and IPVS needed), guest (a throwaway VM), or auto." enum:"auto,host,guest" default:"auto"`
+	guestArgs
+}
+
+// Validate is called by the parser: a host has its own kernel.
+func (a laneArgs) Validate() error {
+	if kind := lane.Kind(a.Lane); kind == lane.Host && a.Kernel != (image.Kernel{}) {
+		return fmt.Errorf("--kernel %s: only the lane guest boots a kernel; the lane host has that of this machine", a.Kernel)
+	}
+	return nil
+}
+
+// guestArgs say what the VM is like.
+type guestArgs struct {
+	Memory  int          `help:"Memory of the VM in MiB." default:"1024"`
+	Kernel  image.Kernel `help:"The VM's kernel: a version of the distribution's packages, such as 6.12, or the path of a kernel; by default the newest package." placeholder:"VERSION|PATH"`
+	Modules string       `help:"The folder lib/modules/VERSION of a kernel that is given by its path." type:"existingdir" placeholder:"DIR"`
 }
 
 func (a laneArgs) config(notice func(string)) lane.Config {
-	return lane.Config{Kind: lane.Kind(a.Lane), Memory: a.Memory, Notice: notice}
+	c := a.guestArgs.config(notice)
+	c.Kind = lane.Kind(a.Lane)
+	return c
+}
+
+func (a guestArgs) config(notice func(string)) lane.Config {
+	kernel := a.Kernel
+	if kernel.Image != "" {
+		kernel.Modules = a.Modules
+	}
+	return lane.Config{Memory: a.Memory, Kernel: kernel, Notice: notice}
+}
+
+// kernel is what was asked for, in the words of the command line.
+func (a guestArgs) kernel() string {
+	if a.Kernel.Image != "" && a.Modules != "" {
+		return a.Kernel.String() + " --modules " + a.Modules
+	}
+	return a.Kernel.String()
 }
 
 // runCommand runs scenarios.
 type runCommand struct {
 	scenarioArgs
 	laneArgs
+	reportArgs
 	Subject       []string `help:"The proxy under test: reference, reference+DEFECT, reference=BINARY, kube-router=BINARY[@VERSION], exec=FILE. May be given several times." default:"reference" sep:"none"`
 	Other         string   `help:"The build that scenarios swap the subject for, in the forms of --subject; without it they are skipped." sep:"none"`
 	Iptables      string   `help:"The iptables back end that the subject finds in its PATH." enum:"legacy,nft" default:"legacy"`
@@ -85,11 +123,11 @@ type runCommand struct {
 	Seed          uint64   `help:"Decides every choice of an address or port." default:"1"`
 	Parallel      int      `help:"Cases at a time; 0 chooses." default:"0"`
 	Times         int      `help:"How often each case is run." default:"1"`
-	Junit         string   `help:"Write a JUnit report to this file." type:"path"`
+	Shard         string   `help:"Run only this part of the cases, such as 2/4, the second of four; each machine makes the same division." default:"1/1"`
+	ShardBy       string   `help:"Divide by how long cases took in an earlier run: its JUnit report, the same on every machine." type:"path"`
 	Events        string   `help:"Write every event as a line of JSON to this file." type:"path"`
 	DieWithParent bool     `help:"End when the parent process does, as make's child should." hidden:""`
 	Known         bool     `help:"Take what is known of a release into account; --no-known fails on it." default:"true" negatable:""`
-	Verbose       bool     `short:"v" help:"Tell what happened in passing cases, too."`
 }
 
 // Run is the command.
@@ -115,11 +153,15 @@ func (c *runCommand) Run(ctx context.Context) error {
 		}
 		other = &others[0]
 	}
-	reporters, closeReports, err := c.reporters()
+	part, lengths, err := c.shard()
 	if err != nil {
 		return usageError{err}
 	}
-	defer closeReports()
+	reporters, files, err := c.open(c.Events)
+	if err != nil {
+		return usageError{err}
+	}
+	defer files.Close()
 	issues, err := c.issues(subjects)
 	if err != nil {
 		return err
@@ -127,14 +169,14 @@ func (c *runCommand) Run(ctx context.Context) error {
 	summary, err := run.Run(ctx, run.Options{
 		Plan: run.Plan{
 			Scenarios: scenarios, Families: families, Subjects: subjects, Other: other,
-			Backend: netstate.Backend(c.Iptables), Seed: c.Seed, Times: c.Times, Known: issues,
+			Backend: netstate.Backend(c.Iptables), Seed: c.Seed, Times: c.Times, Known: issues, Kernel: c.kernel(),
 		},
 		Selection: run.Selection{Focus: c.Focus, Skip: c.Skip, Labels: c.Labels},
 		Reporters: reporters,
 		Lane: func(ctx context.Context, notice func(string)) (*lane.Worker, error) {
 			return lane.Open(ctx, c.config(notice))
 		},
-		Slots: c.slots(),
+		Slots: c.slots(), Shard: part, Lengths: lengths,
 	})
 	if err == run.ErrNothing {
 		return usageError{err}
@@ -146,6 +188,22 @@ func (c *runCommand) Run(ctx context.Context) error {
 		return exitError(code)
 	}
 	return nil
+}
+
+// shard is the part of the run that is meant, and by what it is divided.
+func (c *runCommand) shard() (shard.Shard, shard.Lengths, error) {
+	part, err := shard.Parse(c.Shard)
+	if err != nil {
+		return part, nil, fmt.Errorf("--shard %w", err)
+	}
+	if c.ShardBy == "" {
+		return part, nil, nil
+	}
+	lengths, err := shard.ReadLengths(c.ShardBy)
+	if err != nil {
+		return part, nil, fmt.Errorf("--shard-by: %w", err)
+	}
+	return part, lengths, nil
 }
 
 // issues are the known issues of the subjects whose version is known.
@@ -175,53 +233,35 @@ func (c *runCommand) slots() int {
 	return lane.DefaultSlots()
 }
 
-func parseSubjects(specs []string) ([]subject.Subject, error) {
+// builds is the folder with the reference: that of this program, where make puts it, or else what this program carries.
+func builds() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("find this program's own file: %w", err)
+		return "", fmt.Errorf("find this program's own file: %w", err)
+	}
+	dir := filepath.Dir(self)
+	if _, err := os.Stat(filepath.Join(dir, "reference")); err == nil || !carried.Has() {
+		return dir, nil
+	}
+	cache, err := guest.CacheDir()
+	if err != nil {
+		return "", err
+	}
+	return carried.Unpack(cache)
+}
+
+func parseSubjects(specs []string) ([]subject.Subject, error) {
+	dir, err := builds()
+	if err != nil {
+		return nil, err
 	}
 	var subjects []subject.Subject
 	for _, spec := range specs {
-		s, err := subject.Parse(spec, filepath.Dir(self))
+		s, err := subject.Parse(spec, dir)
 		if err != nil {
 			return nil, err
 		}
 		subjects = append(subjects, s)
 	}
 	return subjects, nil
-}
-
-// reporters opens the files that reports go to.
-func (c *runCommand) reporters() ([]report.Reporter, func(), error) {
-	all := []report.Reporter{report.Terminal{W: os.Stdout, Verbose: c.Verbose}}
-	var files []*os.File
-	closeAll := func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}
-	open := func(path string) (*os.File, error) {
-		f, err := os.Create(path)
-		if err != nil {
-			closeAll()
-			return nil, fmt.Errorf("write a report: %w", err)
-		}
-		files = append(files, f)
-		return f, nil
-	}
-	if c.Junit != "" {
-		f, err := open(c.Junit)
-		if err != nil {
-			return nil, nil, err
-		}
-		all = append(all, report.JUnit{W: f})
-	}
-	if c.Events != "" {
-		f, err := open(c.Events)
-		if err != nil {
-			return nil, nil, err
-		}
-		all = append(all, report.NewStream(f))
-	}
-	return all, closeAll, nil
 }

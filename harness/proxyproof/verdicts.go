@@ -126,7 +126,7 @@ func (v *verdicts) run(ctx context.Context, family scenario.FamilySet, path, bin
 		return ended{}, false, err
 	}
 	q := v.args
-	key, err := keep.Key("verdict", v.judge, q.scenario, family, q.Iptables, q.Seed, q.Lane, sub.Profile, sub.Version, sub.Args, sub.Definition, binary, n)
+	key, err := keep.Key("verdict", v.judge, q.scenario, family, q.Iptables, q.Seed, q.Lane, q.Kernel, q.Modules, sub.Profile, sub.Version, sub.Args, sub.Definition, binary, n)
 	if err != nil {
 		return ended{}, false, err
 	}

@@ -6,7 +6,6 @@ import (
 
 	"proxyproof/harness/event"
 	"proxyproof/harness/finding"
-	"proxyproof/harness/lane"
 	"proxyproof/harness/scenario"
 )
 
@@ -35,7 +34,7 @@ type Summary struct {
 	Outcomes []Outcome
 	Took     time.Duration
 	// Machines are what the workers ran on.
-	Machines []lane.Figures
+	Machines []event.Machine
 	Speed    float64
 }
 

@@ -2,7 +2,7 @@ package report
 
 import (
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 
 	"proxyproof/harness/event"
@@ -20,8 +20,7 @@ func Story(o Outcome) []string {
 		lines = append(lines, strings.Split(o.Verdict.Reason, "\n")...)
 	}
 	titles := stepTitles(o.Events)
-	findings := append([]finding.Finding{}, o.Findings...)
-	sort.SliceStable(findings, func(i, j int) bool { return weight(findings[i]) > weight(findings[j]) })
+	findings := sortedByWeight(o.Findings)
 	budget := storyMost - len(lines) - 1
 	for i, f := range findings {
 		block := paragraph(f, titles)
@@ -57,6 +56,11 @@ func paragraph(f finding.Finding, titles map[int]string) []string {
 		lines = append(lines, "  "+e)
 	}
 	return lines
+}
+
+// sortedByWeight puts first what a person should read first.
+func sortedByWeight(findings []finding.Finding) []finding.Finding {
+	return slices.SortedStableFunc(slices.Values(findings), func(a, b finding.Finding) int { return weight(b) - weight(a) })
 }
 
 // weight orders findings: what traffic suffers comes before what the tables say.

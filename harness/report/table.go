@@ -43,8 +43,11 @@ func Table(s Summary) []string {
 	return append(aligned(grid), legend(letters)...)
 }
 
+// letterOf is the letter of each finding that came.
+type letterOf map[finding.ID]string
+
 // letters give each finding that came a letter, in the order of the catalogue.
-func letters(s Summary) map[finding.ID]string {
+func letters(s Summary) letterOf {
 	came := map[finding.ID]bool{}
 	for _, o := range s.Outcomes {
 		for _, f := range o.Findings {
@@ -52,7 +55,7 @@ func letters(s Summary) map[finding.ID]string {
 		}
 	}
 	const names = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	letters := map[finding.ID]string{}
+	letters := letterOf{}
 	for _, entry := range finding.Catalogue() {
 		if came[entry.ID] && len(letters) < len(names) {
 			letters[entry.ID] = names[len(letters) : len(letters)+1]
@@ -62,7 +65,7 @@ func letters(s Summary) map[finding.ID]string {
 }
 
 // cell is the outcome of one case.
-func cell(o Outcome, letters map[finding.ID]string) string {
+func cell(o Outcome, letters letterOf) string {
 	seen := map[string]bool{}
 	for _, f := range o.Findings {
 		seen[letters[f.ID]] = true
@@ -101,7 +104,7 @@ func aligned(grid [][]string) []string {
 	return lines
 }
 
-func legend(letters map[finding.ID]string) []string {
+func legend(letters letterOf) []string {
 	var lines []string
 	for id, letter := range letters {
 		lines = append(lines, letter+" = "+string(id))

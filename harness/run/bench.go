@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"proxyproof/harness/event"
 	"proxyproof/harness/lane"
 	"proxyproof/harness/report"
 )
@@ -41,7 +42,7 @@ func (b *Bench) Run(ctx context.Context, p Plan) (report.Outcome, error) {
 }
 
 // Close ends the worker and tells what it ran on.
-func (b *Bench) Close() []lane.Figures {
+func (b *Bench) Close() []event.Machine {
 	b.pool.retire(b.pool.worker)
 	return b.pool.machines
 }

@@ -25,7 +25,9 @@ type Plan struct {
 	// Other is the build that scenarios swap the subject for; nil if none was given.
 	Other   *subject.Subject
 	Backend netstate.Backend
-	Seed    uint64
+	// Kernel is that of the guest, as it was asked for; "" if it was not.
+	Kernel string
+	Seed   uint64
 	// Times is how often each case is run; 1 unless steadiness is to be shown.
 	Times int
 	// Known are the known issues by the name of the subject.
@@ -121,6 +123,9 @@ func (p Plan) repeat(c scenario.Case, sub subject.Subject) string {
 	}
 	if p.Backend != netstate.Legacy {
 		words = append(words, "--iptables "+string(p.Backend))
+	}
+	if p.Kernel != "" {
+		words = append(words, "--kernel "+p.Kernel)
 	}
 	words = append(words, fmt.Sprintf("--seed %d", p.Seed))
 	return strings.Join(words, " ")

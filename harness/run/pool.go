@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +28,7 @@ type pool struct {
 	lock     sync.Mutex
 	worker   *lane.Worker
 	failures int // of opening, in a row
-	machines []lane.Figures
+	machines []event.Machine
 	speed    float64
 }
 
@@ -62,6 +63,10 @@ func (p *pool) execute(ctx context.Context, t task) report.Outcome {
 	if errors.Is(err, lane.ErrGone) && ctx.Err() == nil {
 		p.tell.notice(fmt.Sprintf("%s is run again: %s", t.info.ID, strings.SplitN(err.Error(), "; its last words", 2)[0]))
 		outcome, _ = p.try(ctx, t)
+	}
+	if !slices.ContainsFunc(outcome.Events, func(e event.Event) bool { return e.Verdict != nil && *e.Verdict == outcome.Verdict }) {
+		// The worker could not say it any more: we do, since what is not in the stream did not happen.
+		p.tell.event(event.Event{Case: t.info.ID, Seq: len(outcome.Events) + 1, Time: time.Now(), Verdict: &outcome.Verdict})
 	}
 	return outcome
 }

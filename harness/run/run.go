@@ -15,6 +15,7 @@ import (
 	"proxyproof/harness/keep"
 	"proxyproof/harness/lane"
 	"proxyproof/harness/report"
+	"proxyproof/harness/shard"
 )
 
 // Options say how a plan is run.
@@ -26,6 +27,10 @@ type Options struct {
 	Lane func(ctx context.Context, notice func(string)) (*lane.Worker, error)
 	// Slots is the number of cases at a time.
 	Slots int
+	// Shard is the part of the selected cases that is run here; the zero value means all of them. Lengths, of an earlier run, decide
+	// with the cases themselves which are in which part.
+	Shard   shard.Shard
+	Lengths shard.Lengths
 }
 
 // ErrNothing says that the selection leaves no case.
@@ -48,9 +53,12 @@ func Run(ctx context.Context, o Options) (report.Summary, error) {
 	if len(selected) == 0 {
 		return report.Summary{}, ErrNothing
 	}
-	chosen := make([]task, len(selected))
-	infos := make([]report.Case, len(selected))
-	for i, index := range selected {
+	plan, ours := o.divide(tasks, selected)
+	tell.event(event.Event{Time: start, Plan: &plan})
+	suite.leave(selected, ours)
+	chosen := make([]task, len(ours))
+	infos := make([]report.Case, len(ours))
+	for i, index := range ours {
 		chosen[i], infos[i] = tasks[index], tasks[index].info
 	}
 	tell.start(infos)
@@ -69,10 +77,40 @@ func Run(ctx context.Context, o Options) (report.Summary, error) {
 	ginkgo.RunSpecs(failing{}, "proxyproof", config, reporter)
 
 	summary := report.Summary{Outcomes: <-outcomes, Took: time.Since(start), Machines: p.machines, Speed: p.speed}
+	tell.event(event.Event{Time: time.Now(), End: &event.End{Took: summary.Took, Speed: summary.Speed, Machines: summary.Machines}})
 	if err := earlier.remember(summary.Outcomes); err != nil {
 		tell.notice(fmt.Sprintf("cannot remember how long the cases took: %v", err))
 	}
 	return summary, tell.finish(summary)
+}
+
+// divide is the plan that the selection leaves, with the part that each case is in, and the tasks of our part in the order of selected.
+func (o Options) divide(tasks []task, selected []int) (plan event.Plan, ours []int) {
+	mine := o.Shard
+	if mine.Of == 0 {
+		mine = shard.Whole
+	}
+	cases := make([]report.Case, len(selected))
+	for i, index := range slices.Sorted(slices.Values(selected)) {
+		cases[i] = tasks[index].info
+	}
+	part := shard.Divide(o.Lengths.Items(cases), mine.Of)
+	plan = event.Plan{Backend: string(o.Plan.Backend), Kernel: o.Plan.Kernel, Shard: mine.String()}
+	for _, sub := range o.Plan.Subjects {
+		plan.Subjects = append(plan.Subjects, sub.Name)
+	}
+	for _, c := range cases {
+		plan.Cases = append(plan.Cases, event.PlannedCase{
+			ID: c.ID, Scenario: c.Scenario.Name, File: c.Scenario.File, Family: string(c.Family), Subject: c.Subject, Repeat: c.Repeat,
+			Part: part[c.ID],
+		})
+	}
+	for _, index := range selected {
+		if part[tasks[index].info.ID] == mine.Index {
+			ours = append(ours, index)
+		}
+	}
+	return plan, ours
 }
 
 // collect runs the tasks in the background, in the order of queue, and sends all outcomes, in that of tasks, when the last has ended.

@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,7 +27,7 @@ type Selection struct {
 // process.
 type suite struct {
 	tasks    []task
-	outcomes []chan report.Outcome // by index of task
+	outcomes []chan report.Outcome // by index of task; closed if another shard has it
 }
 
 // newSuite builds the tree.
@@ -52,7 +53,10 @@ func (s *suite) container(start, end int) {
 		for i := start; i < end; i++ {
 			ginkgo.It(s.tasks[i].info.ID, ginkgo.Label(s.tasks[i].labels...), ginkgo.Label(indexLabel+strconv.Itoa(i)), func(ctx ginkgo.SpecContext) {
 				select {
-				case outcome := <-s.outcomes[i]:
+				case outcome, ours := <-s.outcomes[i]:
+					if !ours {
+						ginkgo.Skip("in another shard")
+					}
 					judge(outcome)
 				case <-ctx.Done():
 					ginkgo.Fail("interrupted")
@@ -109,6 +113,15 @@ func (s *suite) selected(config types.SuiteConfig, reporter types.ReporterConfig
 		}
 	}
 	return indices, nil
+}
+
+// leave releases the specs of selected tasks that are not ours.
+func (s *suite) leave(selected, ours []int) {
+	for _, index := range selected {
+		if !slices.Contains(ours, index) {
+			close(s.outcomes[index])
+		}
+	}
 }
 
 // failing stands in for *testing.T: Ginkgo tells it that the suite failed, which the outcomes say better.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -16,32 +15,35 @@ import (
 const extension = ".yaml"
 
 // Load reads one file. The error is Problems.
-func Load(path string) (*Scenario, error) {
-	text, err := os.ReadFile(path)
+func (s Shelf) Load(path string) (*Scenario, error) {
+	text, err := s.read(path)
 	if err != nil {
 		return nil, Problems{unreadable(path, err)}
 	}
 	return Parse(path, text)
 }
 
+// LoadAll reads files from the disk alone.
+func LoadAll(paths []string) ([]*Scenario, error) { return Shelf{}.LoadAll(paths) }
+
 // LoadAll reads files, and all files named *.yaml in folders and below. Each file is read once. The error is Problems: those of
 // all files.
-func LoadAll(paths []string) ([]*Scenario, error) {
-	files, problems := find(paths)
+func (s Shelf) LoadAll(paths []string) ([]*Scenario, error) {
+	files, problems := s.find(paths)
 	var scenarios []*Scenario
 	named := map[string]*Scenario{}
 	for _, file := range files {
-		s, err := Load(file)
+		one, err := s.Load(file)
 		var more Problems
 		if errors.As(err, &more) {
 			problems = append(problems, more...)
 			continue
 		}
-		if first, taken := named[s.Name]; taken {
-			problems = append(problems, sameName(s, first))
+		if first, taken := named[one.Name]; taken {
+			problems = append(problems, sameName(one, first))
 		}
-		named[s.Name] = s
-		scenarios = append(scenarios, s)
+		named[one.Name] = one
+		scenarios = append(scenarios, one)
 	}
 	if err := problems.orNil(); err != nil {
 		return nil, err
@@ -94,7 +96,7 @@ func (s *Scenario) number(places map[any]spot) {
 }
 
 // find lists the files that are meant, in the order of the paths and below them by name.
-func find(paths []string) (files []string, problems Problems) {
+func (s Shelf) find(paths []string) (files []string, problems Problems) {
 	seen := map[string]bool{}
 	add := func(path string) {
 		if clean := filepath.Clean(path); !seen[clean] {
@@ -103,14 +105,14 @@ func find(paths []string) (files []string, problems Problems) {
 		}
 	}
 	for _, path := range paths {
-		info, err := os.Stat(path)
+		info, err := s.stat(path)
 		switch {
 		case err != nil:
 			problems = append(problems, unreadable(path, err))
 		case !info.IsDir():
 			add(path)
 		default:
-			found, more := walk(path)
+			found, more := s.list(path)
 			problems = append(problems, more...)
 			for _, file := range found {
 				add(file)
@@ -120,9 +122,9 @@ func find(paths []string) (files []string, problems Problems) {
 	return files, problems
 }
 
-// walk lists the scenario files of a folder. Hidden files and folders are left out.
-func walk(folder string) (files []string, problems Problems) {
-	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+// list names the scenario files of a folder. Hidden files and folders are left out.
+func (s Shelf) list(folder string) (files []string, problems Problems) {
+	err := s.walk(folder, func(path string, entry fs.DirEntry, err error) error {
 		hidden := path != folder && strings.HasPrefix(entry.Name(), ".")
 		switch {
 		case err != nil:

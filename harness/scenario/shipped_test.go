@@ -38,6 +38,38 @@ func TestShipped(t *testing.T) {
 	}
 }
 
+// TestShelf: what a program carries is found under the names that the files have in the tree, unless they are on the disk.
+func TestShelf(t *testing.T) {
+	want := shipped(t)
+	folder, err := filepath.Abs("../../scenarios")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	shelf := Shelf{Folder: "scenarios", Files: os.DirFS(folder)}
+	got, err := shelf.LoadAll([]string{"scenarios"})
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("got %d of %d scenarios, %v", len(got), len(want), err)
+	}
+	for i, s := range got {
+		if s.Name != want[i].Name || s.File != strings.TrimPrefix(want[i].File, "../../") {
+			t.Errorf("got %s in %s, want %s", s.Name, s.File, want[i].Name)
+		}
+	}
+	if one, err := shelf.LoadAll([]string{got[0].File}); err != nil || len(one) != 1 {
+		t.Errorf("%s alone: got %d, %v", got[0].File, len(one), err)
+	}
+	if _, err := shelf.LoadAll([]string{"scenarios/nowhere.yaml", "elsewhere"}); err == nil || strings.Count(err.Error(), "cannot be read") != 2 {
+		t.Errorf("got %v", err)
+	}
+	if err := os.Mkdir("scenarios", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shelf.LoadAll([]string{"scenarios"}); err == nil || !strings.Contains(err.Error(), "holds no scenario") {
+		t.Errorf("an empty folder on the disk: got %v", err)
+	}
+}
+
 // TestDocumented: every example of a whole scenario in the documentation is one, the fragments have the format's verbs, and every
 // word of the format is explained.
 func TestDocumented(t *testing.T) {

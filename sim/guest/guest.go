@@ -29,6 +29,8 @@ type Config struct {
 	Memory int
 	// CPUs; 2 if 0.
 	CPUs int
+	// Kernel is the one to boot; the distribution's newest if nothing is said.
+	Kernel image.Kernel
 	// Log receives single lines for a person: what takes long, what was decided, what was tried again.
 	Log func(string)
 }
@@ -64,7 +66,7 @@ func Boot(ctx context.Context, c Config) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	base, err := image.Ensure(ctx, cache, c.Log)
+	base, err := image.Ensure(ctx, cache, c.Kernel, c.Log)
 	if err != nil {
 		return nil, err
 	}

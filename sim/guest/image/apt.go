@@ -38,9 +38,14 @@ type pkg struct {
 	file string // base name
 }
 
+// command is one of apt-get's.
 func (a apt) command(ctx context.Context, args ...string) *exec.Cmd {
+	return a.client(ctx, "apt-get", append([]string{"-q", "-y", "--no-install-recommends"}, args...)...)
+}
+
+// client runs one of apt's programs on our state.
+func (a apt) client(ctx context.Context, program string, args ...string) *exec.Cmd {
 	options := []string{
-		"-q", "-y", "--no-install-recommends",
 		"-o", "Debug::NoLocking=1",
 		"-o", "Dir::State::status=/dev/null",
 		"-o", "Dir::Cache=" + filepath.Join(a.dir, "apt"),
@@ -49,7 +54,7 @@ func (a apt) command(ctx context.Context, args ...string) *exec.Cmd {
 	if a.private {
 		options = append(options, "-o", "Dir::State="+filepath.Join(a.dir, "apt"))
 	}
-	cmd := exec.CommandContext(ctx, "apt-get", append(options, args...)...)
+	cmd := exec.CommandContext(ctx, program, append(options, args...)...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
 	return cmd
 }
@@ -92,13 +97,21 @@ func (a apt) closure(ctx context.Context, names ...string) ([]pkg, error) {
 	return list, nil
 }
 
-// resolve finds the packages of the tools and of the kernel.
-func (a apt) resolve(ctx context.Context) (tool, kernel []pkg, err error) {
-	if tool, err = a.closure(ctx, tools...); err != nil {
-		return nil, nil, err
+// resolve finds the packages of the tools and of the kernel; none of a kernel that somebody gives.
+func (a apt) resolve(ctx context.Context, k Kernel) (tool, kernel []pkg, err error) {
+	if tool, err = a.closure(ctx, tools...); err != nil || k.Image != "" {
+		return tool, nil, err
+	}
+	metas := kernelMetas[runtime.GOARCH]
+	if k.Version != "" {
+		name, err := a.kernelNamed(ctx, k.Version)
+		if err != nil {
+			return nil, nil, err
+		}
+		metas = []string{name}
 	}
 	var errs []error
-	for _, meta := range kernelMetas[runtime.GOARCH] {
+	for _, meta := range metas {
 		all, err := a.closure(ctx, meta)
 		if err != nil {
 			errs = append(errs, err)

@@ -34,8 +34,16 @@ type Image struct {
 // ModuleList is the file in the image that names the modules in the order in which init loads them, one path a line.
 const ModuleList = "lib/modules/load"
 
-// Ensure returns the cached image, or makes it. dir is the cache; note receives a line when something takes long.
-func Ensure(ctx context.Context, dir string, note func(string)) (Image, error) {
+// Ensure returns the cached image with this kernel, or makes it. dir is the cache; note receives a line when something takes long.
+func Ensure(ctx context.Context, dir string, kernel Kernel, note func(string)) (Image, error) {
+	kernel, err := kernel.withModules()
+	if err != nil {
+		return Image{}, err
+	}
+	recipe, err := recipe(kernel)
+	if err != nil {
+		return Image{}, err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Image{}, fmt.Errorf("make the image cache: %w", err)
 	}
@@ -44,12 +52,12 @@ func Ensure(ctx context.Context, dir string, note func(string)) (Image, error) {
 		return Image{}, err
 	}
 	defer unlock()
-	index := filepath.Join(dir, "image-"+recipe()+".json")
+	index := filepath.Join(dir, "image-"+recipe+".json")
 	if image, ok := load(index); ok {
 		return image, nil
 	}
 	note("making the VM's image from the distribution's packages (once)")
-	image, err := build(ctx, dir)
+	image, err := build(ctx, dir, kernel)
 	if err != nil {
 		return Image{}, fmt.Errorf("make the VM's image: %w", err)
 	}
@@ -61,12 +69,18 @@ func Ensure(ctx context.Context, dir string, note func(string)) (Image, error) {
 }
 
 // recipe identifies what an image would be made of, as far as it is known without asking for the newest packages.
-func recipe() string {
+func recipe(kernel Kernel) (string, error) {
 	release, _ := os.ReadFile("/etc/os-release")
-	sum := sha256.Sum256([]byte(strings.Join([]string{
-		format, string(release), strings.Join(modules, " "), strings.Join(tools, " "), fmt.Sprint(kernelMetas),
-	}, "\n")))
-	return hex.EncodeToString(sum[:6])
+	parts := []string{format, string(release), strings.Join(modules, " "), strings.Join(tools, " "), fmt.Sprint(kernelMetas)}
+	if kernel != (Kernel{}) {
+		which, err := kernel.recipe()
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, which)
+	}
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
+	return hex.EncodeToString(sum[:6]), nil
 }
 
 // load reads an index entry whose files are still there.
@@ -120,17 +134,17 @@ func lock(ctx context.Context, file string) (unlock func(), err error) {
 }
 
 // build makes an image from the newest packages.
-func build(ctx context.Context, dir string) (Image, error) {
+func build(ctx context.Context, dir string, which Kernel) (Image, error) {
 	if err := sweep(dir); err != nil {
 		return Image{}, err
 	}
-	toolFiles, kernelFiles, err := fetch(ctx, dir)
+	toolFiles, kernelFiles, err := fetch(ctx, dir, which)
 	if err != nil {
 		return Image{}, err
 	}
 	var image Image
 	var files []File
-	kernel, modules, err := readKernel(ctx, kernelFiles, &image)
+	kernel, modules, err := readKernel(ctx, which, kernelFiles, &image)
 	if err != nil {
 		return Image{}, err
 	}
@@ -151,18 +165,19 @@ func build(ctx context.Context, dir string) (Image, error) {
 	}
 	sum := sha256.Sum256(base.Bytes())
 	content := hex.EncodeToString(sum[:8])
-	image.Kernel = filepath.Join(dir, "vmlinuz-"+image.Version)
+	code := sha256.Sum256(kernel)
+	image.Kernel = filepath.Join(dir, "vmlinuz-"+image.Version+"-"+hex.EncodeToString(code[:4]))
 	image.Base = filepath.Join(dir, "base-"+content+".cpio")
 	return image, errors.Join(publish(image.Kernel, kernel), publish(image.Base, base.Bytes()))
 }
 
 // fetch gets the packages, with the host's package lists if they lead anywhere, else with lists of our own.
-func fetch(ctx context.Context, dir string) (tool, kernel []string, err error) {
+func fetch(ctx context.Context, dir string, which Kernel) (tool, kernel []string, err error) {
 	if err := os.MkdirAll(filepath.Join(dir, "apt", "archives", "partial"), 0o755); err != nil {
 		return nil, nil, err
 	}
 	try := func(a apt) error {
-		tools, kernels, err := a.resolve(ctx)
+		tools, kernels, err := a.resolve(ctx, which)
 		if err != nil {
 			return err
 		}
@@ -180,7 +195,11 @@ func fetch(ctx context.Context, dir string) (tool, kernel []string, err error) {
 	if err := own.update(ctx); err != nil {
 		return nil, nil, Unfetched{dir, errors.Join(err, first)}
 	}
-	if err := try(own); err != nil {
+	err = try(own)
+	if none := (NoKernel{}); errors.As(err, &none) {
+		return nil, nil, none
+	}
+	if err != nil {
 		return nil, nil, Unfetched{dir, err}
 	}
 	return tool, kernel, nil
@@ -203,9 +222,14 @@ func (u Unfetched) Mend() string {
 	return fmt.Sprintf("see that `apt-get update` and `apt-get download %s` work here, or copy %s from a machine with the same release where they do", tools[0], u.dir)
 }
 
-// readKernel takes the kernel and its modules out of their packages.
-func readKernel(ctx context.Context, debs []string, image *Image) (kernel []byte, files []File, err error) {
+// readKernel takes the kernel and its modules out of their packages, or from where somebody gives them.
+func readKernel(ctx context.Context, which Kernel, debs []string, image *Image) (kernel []byte, files []File, err error) {
 	var entries []entry
+	if which.Image != "" {
+		if entries, err = which.entries(); err != nil {
+			return nil, nil, err
+		}
+	}
 	for _, deb := range debs {
 		more, err := readDeb(ctx, deb, func(p string) bool {
 			return strings.HasPrefix(p, "boot/vmlinuz-") || strings.Contains(p, "lib/modules/")

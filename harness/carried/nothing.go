@@ -1,0 +1,5 @@
+//go:build !carry
+
+package carried
+
+var reference []byte
