@@ -26,7 +26,7 @@ func freePort(t *testing.T) uint16 {
 }
 
 func ask(number uint16) string {
-	response, err := http.Get(fmt.Sprintf("http://localhost:%d/healthz", number))
+	response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/healthz", number))
 	if err != nil {
 		return "refused"
 	}

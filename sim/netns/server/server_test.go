@@ -29,7 +29,7 @@ func (here) ListenPacket(ctx context.Context, network string, at netip.AddrPort)
 
 func start(t *testing.T, protocol world.Protocol) (*server.Server, uint16) {
 	t.Helper()
-	l, err := net.Listen("tcp", "localhost:0")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
