@@ -94,6 +94,13 @@ func (m *machine) furnish(ctx context.Context) error {
 			return err
 		}
 	}
+	// Who is trusted is a matter of this machine, too: its way to the network may have a certificate of its own.
+	const trusted = "/etc/ssl/certs/ca-certificates.crt"
+	if data, err := os.ReadFile(trusted); err == nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(m.root, trusted)), 0o755), os.WriteFile(filepath.Join(m.root, trusted), data, 0o644)); err != nil {
+			return err
+		}
+	}
 	m.env = []string{
 		"HOME=/root", "PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"CI=true", "GITHUB_ACTIONS=true", "GITHUB_WORKSPACE=" + workspace, "GITHUB_STEP_SUMMARY=/tmp/summary.md", "GITHUB_OUTPUT=/tmp/output",
