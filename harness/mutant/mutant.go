@@ -22,6 +22,8 @@ import (
 type Defect struct {
 	Name     string       `json:"name"`
 	Findings []finding.ID `json:"findings"`
+	// Races are findings that may come or not.
+	Races []finding.ID `json:"races"`
 }
 
 // Zoo asks the binary for its defects.
@@ -38,7 +40,7 @@ func Zoo(ctx context.Context, binary string) ([]Defect, error) {
 		return nil, fmt.Errorf("read the defects that %s lists: %w", binary, err)
 	}
 	for _, d := range zoo {
-		for _, id := range d.Findings {
+		for _, id := range d.all() {
 			if _, known := finding.Lookup(id); !known {
 				return nil, fmt.Errorf("defect %s lists %s, which is no finding", d.Name, id)
 			}
@@ -46,6 +48,9 @@ func Zoo(ctx context.Context, binary string) ([]Defect, error) {
 	}
 	return zoo, nil
 }
+
+// all are the findings that may come.
+func (d Defect) all() []finding.ID { return slices.Concat(d.Findings, d.Races) }
 
 // Spec is the subject that has the defect.
 func (d Defect) Spec() string { return "reference+" + d.Name }
@@ -101,7 +106,7 @@ func (d Defect) judge(outcomes []report.Outcome) Result {
 		}
 		for _, f := range o.Findings {
 			came[f.ID] = true
-			if !slices.Contains(d.Findings, f.ID) {
+			if !slices.Contains(d.all(), f.ID) {
 				r.Unlisted[f.ID] = o.Case.ID
 			}
 		}

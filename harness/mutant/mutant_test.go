@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	leaky  = Defect{Name: "leaky", Findings: []finding.ID{"hold-lost", "reach-failed"}}
+	leaky  = Defect{Name: "leaky", Findings: []finding.ID{"hold-lost", "reach-failed"}, Races: []finding.ID{"subject-cut-off"}}
 	named  = &scenario.Scenario{Name: "named", Catches: []string{"leaky"}}
 	others = &scenario.Scenario{Name: "others"}
 )
@@ -34,6 +34,7 @@ func TestJudge(t *testing.T) {
 		"found elsewhere, survived by named": {[]report.Outcome{outcome(named, event.Pass), outcome(others, event.Fail, "hold-lost", "reach-failed")}, false},
 		"a finding that is not listed":       {[]report.Outcome{both, outcome(others, event.Fail, "ping-lost")}, false},
 		"a finding that never comes":         {[]report.Outcome{outcome(named, event.Fail, "hold-lost")}, false},
+		"one that a race decides":            {[]report.Outcome{both, outcome(others, event.Fail, "subject-cut-off")}, true},
 		"our own trouble":                    {[]report.Outcome{both, outcome(named, event.Infra)}, false},
 		"nobody tried":                       {nil, false},
 	} {

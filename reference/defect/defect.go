@@ -17,6 +17,8 @@ type Defect struct {
 	Summary string `json:"summary"`
 	// Findings are the ids that a harness must report.
 	Findings []string `json:"findings"`
+	// Races are ids that it may report besides: who comes first decides, and When says between whom.
+	Races []string `json:"races,omitempty"`
 	// When says in words in which cases each of them comes.
 	When string           `json:"when"`
 	Wrap proxy.Middleware `json:"-"`

@@ -15,12 +15,14 @@ var localIPsIPv4Only = Defect{
 	Summary: "the set of the node's own IPv6 addresses stays empty",
 	Findings: []string{
 		"local-ips-incomplete", "node-address-unprotected", "apiserver-refused", "node-reach-changed", "hold-lost", "reach-failed",
-		"subject-cut-off", "lb-address-missing", "svip-has-foreign", "svip-prt-has-foreign", "ipvs-service-unjustified", "vip-address-unjustified",
+		"subject-cut-off", "svip-has-foreign", "svip-prt-has-foreign", "ipvs-service-unjustified", "vip-address-unjustified",
 	},
+	Races: []string{"lb-address-missing", "ipvs-service-missing", "vip-address-missing"},
 	When: "local-ips-incomplete wherever the node has an IPv6 address. Where moreover a node port exists on that address: " +
 		"node-address-unprotected, apiserver-refused and node-reach-changed always; hold-lost where a connection to that address is held; reach-failed " +
 		"where it is expected to answer otherwise. Where the proxy itself reaches the API server through that address it is cut " +
-		"off: subject-cut-off, and what it can no longer do: lb-address-missing, and after a deletion the rest",
+		"off: subject-cut-off, and after a deletion what it can no longer do. Whether it is cut off before it has given the Service its " +
+		"address, lb-address-missing, or before it hears of that, ipvs-service-missing and vip-address-missing, is a race",
 	Wrap: proxy.Middleware{Writer: func(w apply.Writer) apply.Writer { return ipv4OnlyLocals{w} }},
 }
 
