@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +38,7 @@ type remembered struct {
 // Released tells which commits of a history have a release.
 func (b *Builder) Released(h bisect.History) map[string]bool {
 	released := map[string]bool{}
-	for _, c := range append([]bisect.Commit{h.Old}, h.Range...) {
+	for _, c := range slices.Concat([]bisect.Commit{h.Old}, h.Forks, h.Range) {
 		if b.release(c) != "" {
 			released[c.Hash] = true
 		}

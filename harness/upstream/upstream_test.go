@@ -238,6 +238,9 @@ func TestReleases(t *testing.T) {
 	if released := b.Released(h); len(released) != 1 || !released[h.Old.Hash] {
 		t.Errorf("released are %v", released)
 	}
+	if released := b.Released(bisect.History{Forks: []bisect.Commit{h.Old}}); !released[h.Old.Hash] {
+		t.Error("the release at a merge base is not found")
+	}
 	made, err := b.Build(t.Context(), h.Old)
 	if err != nil || !made.Remembered || b.Path(made.Binary) != filepath.Join(dir, "proxy-v1.1") {
 		t.Errorf("got %+v, %v, at %s", made, err, b.Path(made.Binary))
