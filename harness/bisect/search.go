@@ -25,6 +25,10 @@ type Sources struct {
 	Released map[string]bool
 }
 
+// mostWithTwins is the number of suspects up to which their like is looked for on other branches: of many none is known to be the
+// one, and each look reads the history.
+const mostWithTwins = 5
+
 // search is one search under way.
 type search struct {
 	*state
@@ -46,7 +50,7 @@ func Search(ctx context.Context, q Question, h History, from Sources, lab Lab, s
 	}
 	r := s.result(conclusion)
 	for i, suspect := range r.Suspects {
-		if !r.Outcome.Answers() {
+		if !r.Outcome.Answers() || len(r.Suspects) > mostWithTwins {
 			break
 		}
 		if r.Suspects[i].Twins, err = lab.Twins(ctx, suspect.Commit); err != nil {

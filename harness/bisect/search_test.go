@@ -121,6 +121,15 @@ func TestFixAcrossBranchesThatWasCherryPicked(t *testing.T) {
 	}
 }
 
+// What the merge base shows counts for how steady the finding is: the bad revision is asked once less.
+func TestForkSavesARunOfTheBadRevision(t *testing.T) {
+	y := release(map[string]string{"m1": "breaks", "m6": "mends"})
+	check(t, y.search(t, Question{Find: Fix}, y.history("r2", "m9", "m3"), anyCommit), Found, "m6")
+	if y.ran["r2"] != 2 || y.ran["m3"] != 1 {
+		t.Errorf("runs: %v", y.ran)
+	}
+}
+
 func TestRegressionAcrossBranches(t *testing.T) {
 	y := release(map[string]string{"m8": "breaks"})
 	check(t, y.search(t, Question{}, y.history("r3", "m9", "m3"), anyCommit), Found, "m8")
@@ -341,6 +350,22 @@ func TestReleasesAlone(t *testing.T) {
 	}
 	if !slices.Contains(order, false) || y.builds["c26"] == 0 {
 		t.Errorf("judged %v", order)
+	}
+}
+
+// Of hundreds of suspects the first and the last are told, and none is compared with all other commits.
+func TestManySuspects(t *testing.T) {
+	commits := line(300, map[int]string{200: "breaks"})
+	y := newSynthetic(commits...)
+	r := y.search(t, Question{}, y.history("c00", "c299"), Sources{Released: map[string]bool{"c00": true, "c299": true}})
+	lines := strings.Join(r.Lines(), "\n")
+	if r.Outcome != Narrowed || len(r.Suspects) != 299 || strings.Count(lines, "commit c") != 2*shown {
+		t.Errorf("%s, %d suspects: %s", r.Outcome, len(r.Suspects), lines)
+	}
+	for _, want := range []string{"commit c01", "and 279 more", "commit c299"} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("%q is not in %s", want, lines)
+		}
 	}
 }
 

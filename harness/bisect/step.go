@@ -23,15 +23,17 @@ type conclusion struct {
 }
 
 const (
-	// reproductions is how often the finding is to be seen at the bad revision, to measure how steady it is.
-	reproductions = 3
+	// reproductions is how often the finding is to be seen at the bad revision before anything else is asked.
+	reproductions = 2
+	// sightings is how often it is to be seen there and at the merge bases, to measure how steady it is.
+	sightings = 3
 	// attempts is how often it is tried there.
 	attempts = 12
 )
 
 // next decides. It is a pure function of what is known.
 func (s *state) next() step {
-	for _, stage := range []func() *step{s.reproduce, s.prove, s.fork, s.narrow} {
+	for _, stage := range []func() *step{s.reproduce, s.glance, s.fork, s.measure, s.prove, s.narrow} {
 		if st := stage(); st != nil {
 			return *st
 		}
@@ -115,9 +117,25 @@ func (s *state) instead(c Commit) string {
 	return ""
 }
 
+// measure sees the finding often enough to say how steady it is: the steadier, the fewer runs prove that it is not there. What the
+// merge bases have shown counts, so they come first.
+func (s *state) measure() *step {
+	bad, _ := s.question.Ends(s.history)
+	if s.steadiness().hits < sightings && len(s.of(bad.Hash)) < attempts {
+		return judge(bad, "how steady is it?")
+	}
+	return nil
+}
+
+// glance looks at the good revision before more is asked: if the finding comes there, too, there is nothing to search for.
+func (s *state) glance() *step { return s.absent(1) }
+
 // prove makes sure that the good revision does not show the finding, as surely as is asked for: half of the doubt that is allowed
 // goes to it.
-func (s *state) prove() *step {
+func (s *state) prove() *step { return s.absent(s.allowed()) }
+
+// absent judges the good revision until the doubt that it has the finding is no more than allowed.
+func (s *state) absent(allowed float64) *step {
 	_, good := s.question.Ends(s.history)
 	if s.closed(good.Hash) {
 		return refuse(Unjudgeable, "the good revision %s cannot be judged: %s", good, s.obstacle(good))
@@ -127,7 +145,7 @@ func (s *state) prove() *step {
 		return refuse(NoDifference, "%s comes at both revisions; at the good one %s in %d of %d runs",
 			s.question.Finding, good, t.present, t.present+t.absent)
 	}
-	if s.unbuilt(good) || s.steadiness().missing(t.absent) > s.allowed() {
+	if t.absent == 0 || s.steadiness().missing(t.absent) > allowed {
 		return judge(good, "prove that it does not come at the good revision")
 	}
 	return nil

@@ -63,6 +63,9 @@ func (t Story) ends(r Result) {
 	}
 }
 
+// shown is how many suspects are told at either end of a range in which they cannot be told apart.
+const shown = 10
+
 // Lines tell the result to a person.
 func (r Result) Lines() []string {
 	var lines []string
@@ -76,8 +79,12 @@ func (r Result) Lines() []string {
 		add("%s %s: %q, with %s confidence", r.Suspects[0].Hash, verb, r.Suspects[0].Subject, percent(r.Confidence))
 	default:
 		add("%s: %s", r.Outcome, r.Sentence)
-		for _, s := range r.Suspects {
-			add("    %3.0f %%  %s %q", 100*s.Share, s.Commit, s.Subject)
+		for i, s := range r.Suspects {
+			if hidden := len(r.Suspects) - 2*shown; hidden > 0 && i == shown {
+				add("    …      and %d more, which --json and --markdown list", hidden)
+			} else if hidden <= 0 || i < shown || i >= shown+hidden {
+				add("    %3.0f %%  %s %q", 100*s.Share, s.Commit, s.Subject)
+			}
 		}
 	}
 	for _, s := range r.Suspects {
