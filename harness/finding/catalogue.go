@@ -291,6 +291,12 @@ var addresses = []Entry{
 		LookAt:  "Restarts and changes of the allocator's leader: an address in a status must not be handed out again.",
 	},
 	{
+		ID:      "conflict-untold",
+		Summary: "Somebody else has a virtual service where a Service wants one, and no Event on the Service says so.",
+		Meaning: "The Service is not served there, rightly, but its owner cannot know why.",
+		LookAt:  "What the subject does when it finds a virtual service that it has not made, and its right to create Events.",
+	},
+	{
 		ID:      "lb-address-wrong",
 		Summary: "A Service was given a load balancer address that is outside of the range, or another one than it asks for.",
 		Meaning: "Traffic to the address does not come here, or belongs to somebody else.",

@@ -219,6 +219,14 @@ var faults = []fault{
 	{id: "lb-address-wrong", name: "not what it asks for", do: func(t *testing.T, n *node, f world.Family) {
 		n.service("example").Spec.LoadBalancerIP = lb(f).Next().String()
 	}, object: func(world.Family) string { return "Service default/example" }},
+	{id: "conflict-untold", name: "silence", do: func(t *testing.T, n *node, f world.Family) { n.occupied(t, f) },
+		object: func(world.Family) string { return "Service default/example" }},
+	{id: "conflict-untold", name: "told of something else", do: func(t *testing.T, n *node, f world.Family) {
+		n.occupied(t, f)
+		n.tell("example", corev1.EventTypeNormal, "served at "+lb(f).String())
+		n.tell("example", corev1.EventTypeWarning, "not served at "+lb(f).Next().String())
+		n.tell("other", corev1.EventTypeWarning, "not served at "+lb(f).String())
+	}, object: func(world.Family) string { return "Service default/example" }},
 	{id: "foreign-changed", unfamilied: true, name: "IPVS service removed", do: func(t *testing.T, n *node, f world.Family) {
 		part := &netstate.State{IPVS: []netstate.IPVSService{{FWMark: 7, Scheduler: "wlc"}}}
 		n.Injected = append(n.Injected, invariant.Injected{Name: "keepalived", State: part})
@@ -510,12 +518,9 @@ var tolerated = map[string]func(t *testing.T, n *node, f world.Family){
 		n.Before.Addrs = slices.DeleteFunc(n.Before.Addrs, func(b netstate.Addr) bool { return b.Prefix.Addr() != a })
 		n.Before.IPVS = n.Before.IPVS[len(n.Before.IPVS)-2:]
 	},
-	"an entry of another program where a Service wants to be": func(t *testing.T, n *node, f world.Family) {
-		n.drop(t, lb(f), 1337)
-		n.Now.IPVS = append(n.Now.IPVS, netstate.IPVSService{Protocol: "TCP", Address: lb(f), Port: 1337, IPv6: f == world.IPv6, Scheduler: "wlc"})
-		n.Before.IPVS = n.Now.IPVS[len(n.Now.IPVS)-1:]
-		n.put("kube-dummy-if", netip.PrefixFrom(lb(f), f.HostBits()), "global") // whether the VIP is there is another matter
-		n.Now.Routes = append(n.Now.Routes, netstate.Route{Table: 255, Type: "local", Dst: netip.PrefixFrom(lb(f), f.HostBits()), Link: "kube-dummy-if", Src: nodeAddr(f)})
+	"an entry of another program where a Service wants to be, if it is told": func(t *testing.T, n *node, f world.Family) {
+		n.occupied(t, f)
+		n.tell("example", corev1.EventTypeWarning, "not served at "+lb(f).String())
 	},
 	"a pending Service, when the pool is exhausted": func(t *testing.T, n *node, f world.Family) {
 		n.Ranges.LoadBalancers = maps.Clone(n.Ranges.LoadBalancers)

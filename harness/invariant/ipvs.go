@@ -27,7 +27,7 @@ func ipvs() Check {
 			"each Service that wants a load balancer address has one of its own.",
 		Findings: []finding.ID{
 			ipvsServiceMissing, ipvsServiceUnjustified, ipvsServiceWrong, ipvsDestMissing, ipvsDestUnjustified, ipvsDestWrong,
-			vipAddressMissing, vipAddressUnjustified, vipRouteWrong, lbAddressMissing, lbAddressDuplicate, lbAddressWrong,
+			conflictUntold, vipAddressMissing, vipAddressUnjustified, vipRouteWrong, lbAddressMissing, lbAddressDuplicate, lbAddressWrong,
 		},
 		Judge: whileRunning(judgeIPVS),
 	}
@@ -53,6 +53,7 @@ func (v View) judgeServices(expected oracle.Expectation) []finding.Finding {
 	var found []finding.Finding
 	for _, want := range expected.Services {
 		if _, others := foreign[want.Key]; others {
+			found = append(found, v.judgeConflict(want)...)
 			continue
 		}
 		have, here := present[want.Key]

@@ -180,6 +180,22 @@ func (n *node) put(link string, p netip.Prefix, scope string) {
 }
 
 // set is the set of a family, made if it is not there.
+// occupied gives the virtual service of the example's load balancer address to somebody else.
+func (n *node) occupied(t *testing.T, f world.Family) {
+	n.drop(t, lb(f), 1337)
+	n.Now.IPVS = append(n.Now.IPVS, netstate.IPVSService{Protocol: "TCP", Address: lb(f), Port: 1337, IPv6: f == world.IPv6, Scheduler: "wlc"})
+	n.Before.IPVS = n.Now.IPVS[len(n.Now.IPVS)-1:]
+	n.put("kube-dummy-if", netip.PrefixFrom(lb(f), f.HostBits()), "global") // whether the VIP is there is another matter
+	n.Now.Routes = append(n.Now.Routes, netstate.Route{Table: 255, Type: "local", Dst: netip.PrefixFrom(lb(f), f.HostBits()), Link: "kube-dummy-if", Src: nodeAddr(f)})
+}
+
+// tell makes an Event on a Service.
+func (n *node) tell(service, kind, message string) {
+	n.Objects.Events = append(n.Objects.Events, &corev1.Event{
+		InvolvedObject: corev1.ObjectReference{Kind: "Service", Namespace: "default", Name: service}, Type: kind, Reason: "Test", Message: message,
+	})
+}
+
 func (n *node) set(base string, f world.Family) *netstate.Set {
 	name := pick(f, base, "inet6:"+base)
 	for i := range n.Now.Sets {

@@ -58,8 +58,12 @@ const (
 	// KeepRequestedAddresses: a Service gets the load balancer address that it asks for, or none.
 	KeepRequestedAddresses
 
+	// KeepConflictEvents: where somebody else has the virtual service that a Service wants, an Event on the Service says so.
+	KeepConflictEvents
+
 	// KeepAll is what the contract asks for at its strictest.
-	KeepAll = KeepIPVS | KeepSets | KeepAddresses | KeepNodePortsPerFamily | KeepFirewall | KeepRequestedAddresses
+	KeepAll = KeepIPVS | KeepSets | KeepAddresses | KeepNodePortsPerFamily | KeepFirewall | KeepRequestedAddresses |
+		KeepConflictEvents
 )
 
 // Has tells whether all of the others are in the set.
@@ -78,6 +82,7 @@ type Objects struct {
 	Services []*corev1.Service
 	Slices   []*discoveryv1.EndpointSlice
 	Nodes    []*corev1.Node
+	Events   []*corev1.Event
 }
 
 // Subject is what is known of the proxy's process.

@@ -37,9 +37,11 @@ type Definition struct {
 	Errors []string `yaml:"errors" json:"errors,omitempty"`
 	// Known are findings that it cannot help, as in harness/known.
 	Known []known.Issue `yaml:"known" json:"-"`
-	// Patience is how long it may rest before it acts on what it knows, StopLimit how long it may take to exit after SIGTERM.
-	Patience  scenario.Duration `yaml:"patience" json:"patience,omitempty"`
-	StopLimit scenario.Duration `yaml:"stopLimit" json:"stopLimit,omitempty"`
+	// Patience is how long it may rest before it acts on what it knows, StartLimit how long it may work until it is ready, StopLimit
+	// how long it may take to exit after SIGTERM.
+	Patience   scenario.Duration `yaml:"patience" json:"patience,omitempty"`
+	StartLimit scenario.Duration `yaml:"startLimit" json:"startLimit,omitempty"`
+	StopLimit  scenario.Duration `yaml:"stopLimit" json:"stopLimit,omitempty"`
 }
 
 // ReadyWhen is one sign of readiness.
@@ -58,6 +60,7 @@ var keepNames = map[string]invariant.Keep{
 	"firewall":              invariant.KeepFirewall,
 	"node-ports-per-family": invariant.KeepNodePortsPerFamily,
 	"requested-addresses":   invariant.KeepRequestedAddresses,
+	"conflict-events":       invariant.KeepConflictEvents,
 }
 
 // placeholder is what args and env may contain.
@@ -189,6 +192,10 @@ func (e execProfile) Keeps() invariant.Keep {
 
 func (e execProfile) Patience() time.Duration {
 	return or(time.Duration(e.Definition.Patience), 2*time.Second)
+}
+
+func (e execProfile) StartLimit() time.Duration {
+	return or(time.Duration(e.Definition.StartLimit), defaultStartLimit)
 }
 
 func (e execProfile) StopLimit() time.Duration {

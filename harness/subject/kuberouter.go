@@ -88,4 +88,6 @@ func (k kubeRouter) Keeps() invariant.Keep {
 // Patience: a sync follows an event at once, or when the one before it has ended; the allocator waits for the next event.
 func (kubeRouter) Patience() time.Duration { return 1500 * time.Millisecond }
 
+func (kubeRouter) StartLimit() time.Duration { return defaultStartLimit }
+
 func (kubeRouter) StopLimit() time.Duration { return 10 * time.Second }

@@ -54,4 +54,6 @@ func (reference) Keeps() invariant.Keep { return invariant.KeepAll }
 // Patience: what failed is tried again after a second.
 func (reference) Patience() time.Duration { return 1200 * time.Millisecond }
 
+func (reference) StartLimit() time.Duration { return defaultStartLimit }
+
 func (reference) StopLimit() time.Duration { return 5 * time.Second }

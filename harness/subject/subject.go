@@ -46,9 +46,14 @@ type Profile interface {
 	// Patience is how long an idle proxy of this kind may rest before it acts on what it already knows: the longest of its
 	// internal delays, by the clock.
 	Patience() time.Duration
+	// StartLimit is how much work it may need until it is ready, in time on a nominal machine.
+	StartLimit() time.Duration
 	// StopLimit is how long it may take to exit after SIGTERM, on a nominal machine.
 	StopLimit() time.Duration
 }
+
+// defaultStartLimit is the StartLimit of proxies that say nothing else.
+const defaultStartLimit = 8 * time.Second
 
 // Ready is a sign of readiness; exactly one is set. A health endpoint is none: kube-router's answers before its first sync.
 type Ready struct {

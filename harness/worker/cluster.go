@@ -237,7 +237,7 @@ func (c *cluster) service(namespace, name string) (*corev1.Service, error) {
 // objects are the API's, as the invariants see them.
 func (c *cluster) objects() invariant.Objects {
 	s := c.control.Snapshot()
-	return invariant.Objects{Services: s.Services, Slices: s.Slices, Nodes: s.Nodes}
+	return invariant.Objects{Services: s.Services, Slices: s.Slices, Nodes: s.Nodes, Events: s.Events}
 }
 
 // readyz asks the API server on an address whether it is there, and checks that it is the one.

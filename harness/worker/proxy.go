@@ -181,15 +181,12 @@ func (c *caseRun) startSubjects(ctx context.Context) (gone bool, err error) {
 	return c.awaitLate(ctx)
 }
 
-// A subject may take readyRest, for delays of its own, and readyWork on a nominal machine to become ready.
-const (
-	readyRest = 10 * time.Second
-	readyWork = 8 * time.Second
-)
+// readyRest is what a subject may take to become ready for delays of its own, besides what it works.
+const readyRest = 10 * time.Second
 
 // awaitReady waits until the subject is alive and shows that it is ready: health endpoints answer too early to be believed.
 func (c *caseRun) awaitReady(ctx context.Context, p *proxy) (bool, error) {
-	limit := readyRest + c.scale(readyWork)
+	limit := readyRest + c.scale(c.profile.StartLimit())
 	deadline := time.Now().Add(limit)
 	for time.Now().Before(deadline) {
 		if !p.alive() {

@@ -14,6 +14,9 @@ import (
 // Reason is that of the Events.
 const Reason = "ForeignVirtualService"
 
+// Report takes all conflicts that there are now, each with the Service that cannot be served there.
+type Report func(map[plan.Service]*corev1.Service)
+
 // Reporter writes one Event for each conflict, however often it is met while it lasts.
 type Reporter struct {
 	node     string
@@ -30,7 +33,7 @@ func New(client kubernetes.Interface, component, node string) *Reporter {
 	return &Reporter{node: node, recorder: recorder, told: map[plan.Service]bool{}, stop: broadcaster.Shutdown}
 }
 
-// Report takes all conflicts that there are now, each with the Service that cannot be served there.
+// Report is a Report.
 func (r *Reporter) Report(conflicts map[plan.Service]*corev1.Service) {
 	for key, service := range conflicts {
 		if !r.told[key] {

@@ -32,7 +32,7 @@ func Zoo() []Defect {
 		externalPolicyStarvesClusterIP, affinityIgnored, affinityTimeoutIgnored, updateIgnored, serviceProxyNameIgnored, nodePortOfOneFamily, modeProxyBound,
 		externalAddressOfOthersServed, terminatingDropped, servingBesideReady, onlyFirstSlice, stalePortOfEndpoint, hairpinMissing, hairpinMask32,
 		staleVIP, staleVIPRoute, localIPsNeverStored, addressGivenTwice, requestIgnored,
-		endpointCut, weightZeroForGood, drainedNeverDeleted,
+		endpointCut, weightZeroForGood, drainedNeverDeleted, conflictUntold,
 	}
 }
 

@@ -7,8 +7,10 @@ import (
 
 	"github.com/moby/ipvs"
 	"github.com/vishvananda/netlink"
+	corev1 "k8s.io/api/core/v1"
 
 	"proxyproof/reference/apply"
+	"proxyproof/reference/conflict"
 	"proxyproof/reference/dump"
 	"proxyproof/reference/plan"
 	"proxyproof/reference/proxy"
@@ -139,4 +141,16 @@ func (w setsClobbered) AddMembers(s apply.Set, f plan.Family, members []apply.Me
 		}
 	}
 	return w.Writer.AddMembers(s, f, members)
+}
+
+// conflictUntold is the silence of kube-router, which takes the other's virtual service over without a word (ipvsAddService).
+var conflictUntold = Defect{
+	Name:     "conflict-untold",
+	Issue:    "cloudnativelabs/kube-router ipvsAddService",
+	Summary:  "that somebody else has the virtual service of a Service is not told in an Event",
+	Findings: []string{"conflict-untold"},
+	When:     "wherever somebody else has a virtual service at an address and port of a Service",
+	Wrap: proxy.Middleware{Report: func(conflict.Report) conflict.Report {
+		return func(map[plan.Service]*corev1.Service) {}
+	}},
 }

@@ -47,12 +47,13 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// Middleware stands at the seams of a proxy: before the kernel, before the planning of a Service, and around the choice of load balancer
-// addresses. What is nil changes nothing.
+// Middleware stands at the seams of a proxy: before the kernel, before the planning of a Service, around the choice of load balancer
+// addresses, and before conflicts are reported. What is nil changes nothing.
 type Middleware struct {
 	Writer func(apply.Writer) apply.Writer
 	Object plan.Middleware
 	Choice func(allocate.Choice) allocate.Choice
+	Report func(conflict.Report) conflict.Report
 }
 
 // seams are what all middleware together makes of them.
@@ -60,6 +61,7 @@ type seams struct {
 	writer  apply.Writer
 	objects []plan.Middleware
 	choice  allocate.Choice
+	report  conflict.Report
 }
 
 func (s seams) wrapped(all []Middleware) seams {
@@ -72,6 +74,9 @@ func (s seams) wrapped(all []Middleware) seams {
 		}
 		if m.Choice != nil {
 			s.choice = m.Choice(s.choice)
+		}
+		if m.Report != nil {
+			s.report = m.Report(s.report)
 		}
 	}
 	return s
@@ -111,13 +116,14 @@ func Run(ctx context.Context, c Config, middleware ...Middleware) error {
 		}
 		return err
 	}
-	seams := seams{writer: kernel, choice: allocate.Choose}.wrapped(middleware)
+	conflicts := conflict.New(client, component, c.Node)
+	defer conflicts.Close()
+	seams := seams{writer: kernel, choice: allocate.Choose, report: conflicts.Report}.wrapped(middleware)
 	p := &proxy{
 		config: c, kernel: kernel, seams: seams, observer: observer, links: links, poke: func() {}, book: drain.New(c.DrainPeriod),
-		status: figures, health: &healthcheck.Server{Log: c.Log}, conflicts: conflict.New(client, component, c.Node),
+		status: figures, health: &healthcheck.Server{Log: c.Log},
 	}
 	defer p.health.Close()
-	defer p.conflicts.Close()
 	var allocation sync.WaitGroup
 	if c.LoadBalancer {
 		allocator := &allocate.Allocator{
@@ -137,20 +143,19 @@ func Run(ctx context.Context, c Config, middleware ...Middleware) error {
 const component = "proxyproof-reference"
 
 type proxy struct {
-	config    Config
-	kernel    *apply.Kernel
-	seams     seams
-	health    *healthcheck.Server
-	conflicts *conflict.Reporter
-	observer  *observe.Observer
-	links     *observe.Links
-	poke      func()
-	planner   *plan.Planner
-	book      *drain.Book
-	status    *status.Status
-	applier   *apply.Applier // nil: the kernel must be read first
-	moved     bool           // the machine's addresses may be others
-	ready     bool
+	config   Config
+	kernel   *apply.Kernel
+	seams    seams
+	health   *healthcheck.Server
+	observer *observe.Observer
+	links    *observe.Links
+	poke     func()
+	planner  *plan.Planner
+	book     *drain.Book
+	status   *status.Status
+	applier  *apply.Applier // nil: the kernel must be read first
+	moved    bool           // the machine's addresses may be others
+	ready    bool
 }
 
 // retryDelay is the pause after a failed sync.
@@ -217,7 +222,7 @@ func (p *proxy) measured() error {
 		for _, key := range p.applier.Conflicts(state) {
 			conflicts[key] = p.planner.Owner(key)
 		}
-		p.conflicts.Report(conflicts)
+		p.seams.report(conflicts)
 	}
 	p.status.Synced(time.Since(started), services, len(conflicts), err)
 	return err

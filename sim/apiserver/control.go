@@ -171,6 +171,7 @@ type Snapshot struct {
 	Slices          []*discoveryv1.EndpointSlice
 	Nodes           []*corev1.Node
 	Pods            []*corev1.Pod
+	Events          []*corev1.Event
 }
 
 // Snapshot of everything that concerns a proxy.
@@ -183,6 +184,7 @@ func (c *Control) Snapshot() Snapshot {
 		Slices:          typed[*discoveryv1.EndpointSlice](c.s.store, byPath("discovery.k8s.io", "v1", "endpointslices")),
 		Nodes:           typed[*corev1.Node](c.s.store, byPath("", "v1", "nodes")),
 		Pods:            typed[*corev1.Pod](c.s.store, podResource()),
+		Events:          typed[*corev1.Event](c.s.store, byPath("", "v1", "events")),
 	}
 }
 
