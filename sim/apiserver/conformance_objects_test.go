@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 )
 
 var objectChecks = []check{
@@ -17,6 +18,23 @@ var objectChecks = []check{
 		p, err := a.json.NetworkingV1().NetworkPolicies("default").Get(a.ctx(), "a", metav1.GetOptions{})
 		a.must(err)
 		a.true(*p.Spec.Ingress[0].Ports[0].Protocol == "TCP" && len(p.Spec.PolicyTypes) == 1 && p.Spec.PolicyTypes[0] == "Ingress", "got %+v", p.Spec)
+	}},
+	{"a Pod is completed", func(a *api) {
+		container := corev1.Container{Name: "c", Image: "i", Ports: []corev1.ContainerPort{{ContainerPort: 80}}}
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: "default"}, Spec: corev1.PodSpec{NodeName: "n", Containers: []corev1.Container{container}}}
+		made, err := a.json.CoreV1().Pods("default").Create(a.ctx(), pod, metav1.CreateOptions{})
+		a.must(err)
+		pod.Name = "b"
+		pod.Spec.TerminationGracePeriodSeconds = ptr.To[int64](5)
+		a.must(a.server.Control().Put(a.ctx(), pod))
+		put, err := a.json.CoreV1().Pods("default").Get(a.ctx(), "b", metav1.GetOptions{})
+		a.must(err)
+		for p, grace := range map[*corev1.Pod]int64{made: 30, put: 5} {
+			spec := p.Spec
+			a.true(spec.TerminationGracePeriodSeconds != nil && *spec.TerminationGracePeriodSeconds == grace && *spec.EnableServiceLinks &&
+				spec.SecurityContext != nil && spec.RestartPolicy == "Always" && spec.DNSPolicy == "ClusterFirst" &&
+				spec.Containers[0].Ports[0].Protocol == "TCP" && p.Status.Phase == "Pending", "got %+v", p)
+		}
 	}},
 	{"create completes metadata", func(a *api) {
 		m := a.configMap("a", nil)

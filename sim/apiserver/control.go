@@ -154,7 +154,9 @@ func (c *Control) Put(_ context.Context, o runtime.Object) error {
 	}
 	c.s.store.lock.Lock()
 	defer c.s.store.lock.Unlock()
-	c.s.set(r, o.DeepCopyObject())
+	o = o.DeepCopyObject()
+	setDefaults(o)
+	c.s.set(r, o)
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -275,16 +274,4 @@ func validatePorts(o *corev1.Service, at *field.Path) field.ErrorList {
 		names[p.Name], ports[pair] = true, true
 	}
 	return errs
-}
-
-// defaultSlice fills in what a client left out of an EndpointSlice.
-func defaultSlice(o *discoveryv1.EndpointSlice) {
-	for i := range o.Ports {
-		if o.Ports[i].Name == nil {
-			o.Ports[i].Name = ptr.To("")
-		}
-		if o.Ports[i].Protocol == nil {
-			o.Ports[i].Protocol = ptr.To(corev1.ProtocolTCP)
-		}
-	}
 }

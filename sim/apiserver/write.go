@@ -5,8 +5,6 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/uuid"
-	"k8s.io/utils/ptr"
 )
 
 // The write path: metadata, defaults, allocation and validation, then the store, then the controllers that a real cluster runs
@@ -159,40 +156,12 @@ func (s *Server) removeLocked(r *resource, o runtime.Object) runtime.Object {
 
 // admit completes and checks an object that is about to be written; old is nil for a new one.
 func (s *Server) admit(r *resource, o, old runtime.Object) error {
-	switch o := o.(type) {
-	case *corev1.Service:
+	if service, ok := o.(*corev1.Service); ok {
 		was, _ := old.(*corev1.Service)
-		return s.admitService(o, was)
-	case *discoveryv1.EndpointSlice:
-		defaultSlice(o)
-	case *networkingv1.NetworkPolicy:
-		defaultPolicy(o)
+		return s.admitService(service, was)
 	}
+	setDefaults(o)
 	return nil
-}
-
-// defaultPolicy completes a NetworkPolicy as a real API server does: ports are of TCP, and it rules what it has rules for, but incoming
-// traffic always.
-func defaultPolicy(p *networkingv1.NetworkPolicy) {
-	complete := func(ports []networkingv1.NetworkPolicyPort) {
-		for i := range ports {
-			if ports[i].Protocol == nil {
-				ports[i].Protocol = ptr.To(corev1.ProtocolTCP)
-			}
-		}
-	}
-	for _, rule := range p.Spec.Ingress {
-		complete(rule.Ports)
-	}
-	for _, rule := range p.Spec.Egress {
-		complete(rule.Ports)
-	}
-	if len(p.Spec.PolicyTypes) == 0 {
-		p.Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}
-		if len(p.Spec.Egress) > 0 {
-			p.Spec.PolicyTypes = append(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress)
-		}
-	}
 }
 
 // reconcile is what the cluster's controllers do about a write: endpoints follow Services and Pods.
