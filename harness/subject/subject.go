@@ -96,6 +96,18 @@ func Crashed(line string) bool {
 	return strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") || strings.HasPrefix(line, "WARNING: DATA RACE")
 }
 
+var frame = regexp.MustCompile(`^\s+\S*?([^/\s]+/[^/\s]+\.go:\d+)( |$)`)
+
+// Frame is the place that a line of a Go program's stack trace names, such as "proxy/graceful.go:85"; ok is false for other lines and for
+// places in the Go runtime.
+func Frame(line string) (place string, ok bool) {
+	m := frame.FindStringSubmatch(line)
+	if m == nil || strings.HasPrefix(m[1], "runtime/") {
+		return "", false
+	}
+	return m[1], true
+}
+
 func matchesAny(expressions []*regexp.Regexp, line string) bool {
 	return slices.ContainsFunc(expressions, func(e *regexp.Regexp) bool { return e.MatchString(line) })
 }

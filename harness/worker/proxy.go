@@ -31,6 +31,8 @@ type proxy struct {
 
 	lock   sync.Mutex
 	errors []string
+	// frames is how many places of the stack trace under way are still to be taken down with the last error.
+	frames int
 	// said: a line matched what the profile takes for readiness.
 	said bool
 	// lines and bytes of its log so far.
@@ -44,6 +46,9 @@ const (
 	logBytes  = 4 << 20
 	logErrors = 200
 )
+
+// crashFrames is how many places of a stack trace are told.
+const crashFrames = 4
 
 // kubeconfigPath is where the subject finds its way to the API, in the node's private file system.
 const kubeconfigPath = "/run/proxyproof/kubeconfig"
@@ -104,13 +109,20 @@ func (p *proxy) count(size int) (within, first bool) {
 	return within, before && !within
 }
 
-// note looks for errors and for the sign of readiness. An error may be excused, a crash never.
+// note looks for errors and for the sign of readiness. An error may be excused, a crash never; of a crash it also tells where.
 func (p *proxy) note(line string, profile subject.Profile, excused bool) {
 	isError, sign := profile.IsError(line) && !(excused && !subject.Crashed(line)), profile.Ready().Log
 	p.lock.Lock()
 	defer p.lock.Unlock()
 	if isError && len(p.errors) < logErrors {
-		p.errors = append(p.errors, line)
+		p.errors, p.frames = append(p.errors, line), 0
+		if subject.Crashed(line) {
+			p.frames = crashFrames
+		}
+	}
+	if place, ok := subject.Frame(line); ok && p.frames > 0 {
+		p.errors[len(p.errors)-1] += " at " + place
+		p.frames--
 	}
 	p.said = p.said || sign != nil && sign.MatchString(line)
 }
