@@ -254,6 +254,9 @@ func (d *decoder) string(n ast.Node, v reflect.Value, name string) {
 		if written := n.GetToken().Value; isScalar(n) {
 			suggestion = fmt.Sprintf("write %q, with the quotes", written)
 		}
+		if target, ok := targets[name]; ok {
+			suggestion = fmt.Sprintf("name what is asked, such as %s: %q", name, target)
+		}
 		d.mismatch(n, "a text", name, suggestion)
 		return
 	}
@@ -265,6 +268,9 @@ func (d *decoder) string(n ast.Node, v reflect.Value, name string) {
 	}
 	v.SetString(text)
 }
+
+// targets are examples of what is written where a scenario says whom packets go to.
+var targets = map[string]string{probeReach: "clusterip(web):80", probeRefused: "node(cp):30080", probePing: "node(cp)", probeHold: "lb(web):80"}
 
 // truths are the words that YAML 1.1, which Kubernetes reads, takes for booleans and YAML 1.2 does not.
 func truths() []string { return []string{"y", "n", "yes", "no", "on", "off"} }

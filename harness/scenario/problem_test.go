@@ -31,6 +31,12 @@ x.yaml:12:45: app: want a text, got the number 1
       |                                             ^
   write "1", with the quotes`},
 
+		{"truth where a target belongs", "  - delete: service/example\n", "  - delete: service/example\n  - expect: [{refused: true, from: laptop}]\n", `
+x.yaml:40:24: refused: want a text, got true
+   40 |   - expect: [{refused: true, from: laptop}]
+      |                        ^^^^
+  name what is asked, such as refused: "node(cp):30080"`},
+
 		{"duplicate key", "description: A story.\n", "description: A story.\nname: again\n", `
 x.yaml:4:1: duplicate key "name": it is already on line 2
     4 | name: again
