@@ -156,6 +156,24 @@ var process = []Entry{
 		LookAt:  "The subject's API path, and the findings about the API server's address.",
 	},
 	{
+		ID:      "restart-changed-state",
+		Summary: "The subject was restarted, and the kernel's state is another one than before.",
+		Meaning: "What it does depends on its past: a node that was updated and one that was not serve differently.",
+		LookAt:  "The changes in the evidence, and how the subject takes over what it finds when it starts.",
+	},
+	{
+		ID:      "touch-changed-state",
+		Summary: "All Services were updated without a change of their meaning, and the kernel's state changed.",
+		Meaning: "Each update of an annotation does something to the data path, or the state before was not what the subject itself wants.",
+		LookAt:  "The changes in the evidence, and what a second sync does that the first did not.",
+	},
+	{
+		ID:      "state-left-behind",
+		Summary: "All Services were deleted, and the kernel's state is not what it was before the first.",
+		Meaning: "Sets, rules, addresses or virtual services pile up on a node that lives long.",
+		LookAt:  "The changes in the evidence: what was added and not taken away again.",
+	},
+	{
 		ID:      "subject-not-back",
 		Summary: "The subject did not open its watches again after the API server had been away.",
 		Meaning: "It goes on with what it last knew, and follows no change until it is restarted.",

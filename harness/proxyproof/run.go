@@ -114,20 +114,21 @@ type runCommand struct {
 	scenarioArgs
 	laneArgs
 	reportArgs
-	Subject       []string `help:"The proxy under test: reference, reference+DEFECT, reference=BINARY, kube-router=BINARY[@VERSION], exec=FILE. May be given several times." default:"reference" sep:"none"`
-	Other         string   `help:"The build that scenarios swap the subject for, in the forms of --subject; without it they are skipped." sep:"none"`
-	Iptables      string   `help:"The iptables back end that the subject finds in its PATH." enum:"legacy,nft" default:"legacy"`
-	Focus         []string `help:"Run only cases whose name matches this regular expression."`
-	Skip          []string `help:"Leave out cases whose name matches this regular expression."`
-	Labels        string   `help:"A Ginkgo label filter over family sets, subjects and tags, e.g. 'ipv6 && smoke'."`
-	Seed          uint64   `help:"Decides every choice of an address or port." default:"1"`
-	Parallel      int      `help:"Cases at a time; 0 chooses." default:"0"`
-	Times         int      `help:"How often each case is run." default:"1"`
-	Shard         string   `help:"Run only this part of the cases, such as 2/4, the second of four; each machine makes the same division." default:"1/1"`
-	ShardBy       string   `help:"Divide by how long cases took in an earlier run: its JUnit report, the same on every machine." type:"path"`
-	Events        string   `help:"Write every event as a line of JSON to this file." type:"path"`
-	DieWithParent bool     `help:"End when the parent process does, as make's child should." hidden:""`
-	Known         bool     `help:"Take what is known of a release into account; --no-known fails on it." default:"true" negatable:""`
+	Subject       []string                `help:"The proxy under test: reference, reference+DEFECT, reference=BINARY, kube-router=BINARY[@VERSION], exec=FILE. May be given several times." default:"reference" sep:"none"`
+	Other         string                  `help:"The build that scenarios swap the subject for, in the forms of --subject; without it they are skipped." sep:"none"`
+	Iptables      string                  `help:"The iptables back end that the subject finds in its PATH." enum:"legacy,nft" default:"legacy"`
+	Focus         []string                `help:"Run only cases whose name matches this regular expression."`
+	Skip          []string                `help:"Leave out cases whose name matches this regular expression."`
+	Labels        string                  `help:"A Ginkgo label filter over family sets, subjects and tags, e.g. 'ipv6 && smoke'."`
+	Perturb       []scenario.Perturbation `help:"What is done to every case besides what its scenario says, and must change nothing: restart or touch (all Services) after each step, clean at the end (all Services are deleted)." enum:"restart,touch,clean" placeholder:"KIND"`
+	Seed          uint64                  `help:"Decides every choice of an address or port." default:"1"`
+	Parallel      int                     `help:"Cases at a time; 0 chooses." default:"0"`
+	Times         int                     `help:"How often each case is run." default:"1"`
+	Shard         string                  `help:"Run only this part of the cases, such as 2/4, the second of four; each machine makes the same division." default:"1/1"`
+	ShardBy       string                  `help:"Divide by how long cases took in an earlier run: its JUnit report, the same on every machine." type:"path"`
+	Events        string                  `help:"Write every event as a line of JSON to this file." type:"path"`
+	DieWithParent bool                    `help:"End when the parent process does, as make's child should." hidden:""`
+	Known         bool                    `help:"Take what is known of a release into account; --no-known fails on it." default:"true" negatable:""`
 }
 
 // Run is the command.
@@ -169,7 +170,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	summary, err := run.Run(ctx, run.Options{
 		Plan: run.Plan{
 			Scenarios: scenarios, Families: families, Subjects: subjects, Other: other,
-			Backend: netstate.Backend(c.Iptables), Seed: c.Seed, Times: c.Times, Known: issues, Kernel: c.kernel(),
+			Backend: netstate.Backend(c.Iptables), Seed: c.Seed, Times: c.Times, Perturb: c.Perturb, Known: issues, Kernel: c.kernel(),
 		},
 		Selection: run.Selection{Focus: c.Focus, Skip: c.Skip, Labels: c.Labels},
 		Reporters: reporters,

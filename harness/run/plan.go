@@ -30,6 +30,8 @@ type Plan struct {
 	Seed   uint64
 	// Times is how often each case is run; 1 unless steadiness is to be shown.
 	Times int
+	// Perturb is what is done to every case besides what its scenario says.
+	Perturb []scenario.Perturbation
 	// Known are the known issues by the name of the subject.
 	Known map[string][]known.Issue
 	// Pairs tells which scenarios are run against which subjects; nil: all against all.
@@ -81,6 +83,9 @@ func (p Plan) wants(f scenario.FamilySet) bool {
 
 func (p Plan) task(c scenario.Case, sub subject.Subject, round int) task {
 	id := c.ID() + "@" + sub.Name
+	for _, kind := range p.Perturb {
+		id += "~" + string(kind)
+	}
 	if round > 0 {
 		id += "#" + strconv.Itoa(round+1)
 	}
@@ -97,7 +102,7 @@ func (p Plan) task(c scenario.Case, sub subject.Subject, round int) task {
 		},
 		job: wire.Job{
 			ID: id, Scenario: c.Scenario, Family: c.Family, Seed: p.Seed, Backend: p.Backend,
-			Subject: wireSubject(sub), Other: other,
+			Subject: wireSubject(sub), Other: other, Perturb: p.Perturb,
 		},
 		subject: sub,
 		other:   p.Other,
@@ -126,6 +131,9 @@ func (p Plan) repeat(c scenario.Case, sub subject.Subject) string {
 	}
 	if p.Kernel != "" {
 		words = append(words, "--kernel "+p.Kernel)
+	}
+	for _, kind := range p.Perturb {
+		words = append(words, "--perturb "+string(kind))
 	}
 	words = append(words, fmt.Sprintf("--seed %d", p.Seed))
 	return strings.Join(words, " ")

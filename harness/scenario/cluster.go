@@ -126,6 +126,11 @@ func (a APIAction) Deafens() bool { return a.Lasts() && a != APISlow }
 // Cuts tells whether nobody reaches the API server then.
 func (a APIAction) Cuts() bool { return a == APIOutage || a == APIBlackHole }
 
+// ChangesNodes tells whether steps change a node's kernel or links besides the subject.
+func (s *Scenario) ChangesNodes() bool {
+	return slices.ContainsFunc(s.Steps, func(step Step) bool { return len(step.Foreign)+len(step.Disturb)+len(step.Nodes) > 0 })
+}
+
 // Swaps tells whether the scenario needs a second build of the subject.
 func (s *Scenario) Swaps() bool {
 	return slices.ContainsFunc(s.Steps, func(step Step) bool { return step.Subject == SubjectSwap })

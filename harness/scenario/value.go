@@ -73,6 +73,18 @@ func (APIAction) choices() ([]string, string) {
 	return wordsOf(APIOutage, APIBlackHole, APISlow, APIErrors, APIDropWatches, APIExpire, APIHeal), "API action"
 }
 
+// Perturbation is something that a run does to scenarios besides what they say, and that must change nothing.
+type Perturbation string
+
+const (
+	// PerturbRestart: the subject is restarted after each step.
+	PerturbRestart Perturbation = "restart"
+	// PerturbTouch: after each step, all Services are updated without a change of their meaning.
+	PerturbTouch Perturbation = "touch"
+	// PerturbClean: after the last step all Services are deleted.
+	PerturbClean Perturbation = "clean"
+)
+
 // holdKinds are the words of Hold.Kind.
 func holdKinds() []string { return []string{HoldHTTPS, HoldTCP, HoldUDP, HoldPing} }
 

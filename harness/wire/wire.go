@@ -91,6 +91,8 @@ type Job struct {
 	Subject  Subject            `json:"subject"`
 	// Other is the build that the scenario swaps the subject for; nil if none was given.
 	Other *Subject `json:"other,omitempty"`
+	// Perturb is what is done after each step, or at the end, that must change nothing.
+	Perturb []scenario.Perturbation `json:"perturb,omitempty"`
 }
 
 // Subject is the proxy under test as the worker needs to know it.

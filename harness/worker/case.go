@@ -14,6 +14,7 @@ import (
 	"proxyproof/harness/scenario"
 	"proxyproof/harness/subject"
 	"proxyproof/harness/wire"
+	"proxyproof/sim/netstate"
 )
 
 // caseRun is one case from start to verdict.
@@ -36,6 +37,7 @@ type caseRun struct {
 	holding bool // the holds of Services have begun
 	settler *settler
 	turns   turns
+	first   []*netstate.State // of the nodes, when the subject had been started and there was no Service yet; nil if it never was so
 	patience
 }
 
@@ -154,10 +156,14 @@ func (c *caseRun) play(ctx context.Context) error {
 		if gone, err := c.judgeStep(ctx, scenario.Step{}); err != nil || gone {
 			return err
 		}
+		c.first = c.lastStates()
 	}
 	for i, step := range c.job.Scenario.Steps {
 		c.record.enter(i+1, event.Phase{Name: "step", Title: step.Title(), Line: step.Line})
 		gone, err := c.take(ctx, step)
+		if err == nil && !gone {
+			gone, err = c.perturb(ctx, i+1, step)
+		}
 		if err != nil {
 			return fmt.Errorf("step %d (%s): %w", i+1, step.Title(), err)
 		}
@@ -165,7 +171,10 @@ func (c *caseRun) play(ctx context.Context) error {
 			return nil
 		}
 	}
-	return c.endHolds(ctx)
+	if err := c.endHolds(ctx); err != nil {
+		return err
+	}
+	return c.clean(ctx)
 }
 
 // take does what a step says and judges. gone tells that no subject is left to be tested.
@@ -198,13 +207,16 @@ func (c *caseRun) take(ctx context.Context, step scenario.Step) (gone bool, err 
 	return c.judgeStep(ctx, step)
 }
 
-// judgeStep waits until everything that must hold does, or records what does not. gone tells that what would follow says nothing
-// about the subject.
+// judgeStep judges what must hold after a step.
 func (c *caseRun) judgeStep(ctx context.Context, step scenario.Step) (gone bool, err error) {
+	return c.judgeUntil(ctx, func(ctx context.Context) ([]finding.Finding, error) { return c.judge(ctx, step) })
+}
+
+// judgeUntil waits until everything that must hold does, or records what does not. gone tells that what would follow says nothing
+// about the subject.
+func (c *caseRun) judgeUntil(ctx context.Context, judge checks) (gone bool, err error) {
 	start := time.Now()
-	result, err := await(ctx, c.settler, c.patience, func(ctx context.Context) ([]finding.Finding, error) {
-		return c.judge(ctx, step)
-	}, c.record.fresh)
+	result, err := await(ctx, c.settler, c.patience, judge, c.record.fresh)
 	if err != nil {
 		return false, err
 	}
