@@ -190,8 +190,8 @@ func (e execProfile) Keeps() invariant.Keep {
 	return keeps
 }
 
-func (e execProfile) Patience() time.Duration {
-	return or(time.Duration(e.Definition.Patience), 2*time.Second)
+func (e execProfile) Patience(o scenario.Options) time.Duration {
+	return or(time.Duration(e.Definition.Patience), 2*time.Second) + time.Duration(o.GracefulPeriod)
 }
 
 func (e execProfile) StartLimit() time.Duration {

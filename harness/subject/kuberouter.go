@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"proxyproof/harness/invariant"
+	"proxyproof/harness/scenario"
 	"proxyproof/sim/world"
 )
 
@@ -86,7 +87,14 @@ func (k kubeRouter) Keeps() invariant.Keep {
 }
 
 // Patience: a sync follows an event at once, or when the one before it has ended; the allocator waits for the next event.
-func (kubeRouter) Patience() time.Duration { return 1500 * time.Millisecond }
+// What drains is looked at every five seconds (gracefulTermServiceTickTime), and so goes up to that much later than its time.
+func (kubeRouter) Patience(o scenario.Options) time.Duration {
+	const event, tick = 1500 * time.Millisecond, 5 * time.Second
+	if o.GracefulPeriod > 0 {
+		return event + time.Duration(o.GracefulPeriod) + tick
+	}
+	return event
+}
 
 func (kubeRouter) StartLimit() time.Duration { return defaultStartLimit }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"proxyproof/harness/invariant"
+	"proxyproof/harness/scenario"
 	"proxyproof/sim/world"
 )
 
@@ -52,7 +53,9 @@ func (reference) Ready() Ready { return Ready{IPVS: true} }
 func (reference) Keeps() invariant.Keep { return invariant.KeepAll }
 
 // Patience: what failed is tried again after a second.
-func (reference) Patience() time.Duration { return 1200 * time.Millisecond }
+func (reference) Patience(o scenario.Options) time.Duration {
+	return 1200*time.Millisecond + time.Duration(o.GracefulPeriod)
+}
 
 func (reference) StartLimit() time.Duration { return defaultStartLimit }
 

@@ -44,8 +44,8 @@ type Profile interface {
 	// Keeps is the kernel state that the proxy promises to keep.
 	Keeps() invariant.Keep
 	// Patience is how long an idle proxy of this kind may rest before it acts on what it already knows: the longest of its
-	// internal delays, by the clock.
-	Patience() time.Duration
+	// internal delays under these options, by the clock. Its sync period is another matter.
+	Patience(scenario.Options) time.Duration
 	// StartLimit is how much work it may need until it is ready, in time on a nominal machine.
 	StartLimit() time.Duration
 	// StopLimit is how long it may take to exit after SIGTERM, on a nominal machine.

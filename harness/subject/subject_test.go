@@ -197,8 +197,8 @@ known: [{findings: [hold-lost], upstream: none, why: it restarts}]
 	if !p.IsError("ERROR: no") || p.IsError("no ERROR") || !p.IsError("panic: x") {
 		t.Error("error lines are not told from others")
 	}
-	if p.Keeps() != invariant.KeepIPVS|invariant.KeepSets || p.Patience() != 3*time.Second || p.StartLimit() != 8*time.Second || p.StopLimit() != 10*time.Second || !p.Ready().Log.MatchString("ready to go") {
-		t.Errorf("keeps %v, patience %v, start and stop limit %v %v, ready %v", p.Keeps(), p.Patience(), p.StartLimit(), p.StopLimit(), p.Ready())
+	if p.Keeps() != invariant.KeepIPVS|invariant.KeepSets || p.Patience(scenario.Options{}) != 3*time.Second || p.StartLimit() != 8*time.Second || p.StopLimit() != 10*time.Second || !p.Ready().Log.MatchString("ready to go") {
+		t.Errorf("keeps %v, patience %v, start and stop limit %v %v, ready %v", p.Keeps(), p.Patience(scenario.Options{}), p.StartLimit(), p.StopLimit(), p.Ready())
 	}
 	setting.Options.LoadBalancer = true
 	var lacks *Lacks

@@ -101,7 +101,7 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 	c.settler = &settler{window: c.window, look: c.look, print: c.print}
 	// The subject's own delays are by the clock, however slow the machine is; that they have ended takes a window to be seen.
 	options := c.job.Scenario.Subject.Options
-	resting := max(c.profile.Patience()+time.Duration(options.GracefulPeriod), time.Duration(options.SyncPeriod))
+	resting := max(c.profile.Patience(options), time.Duration(options.SyncPeriod))
 	c.patience = patience{budget: c.scale(stepBudget), rest: resting + c.window, deaf: c.scale(deafLimit)}
 	defer func() {
 		record.enter(len(job.Scenario.Steps)+1, event.Phase{Name: "close"})
