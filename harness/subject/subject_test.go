@@ -222,3 +222,14 @@ known: [{findings: [hold-lost], upstream: none, why: it restarts}]
 		}
 	}
 }
+
+// TestPatience: kube-router deletes what has drained with its next tick.
+func TestPatience(t *testing.T) {
+	drains := scenario.Options{GracefulPeriod: scenario.Duration(5 * time.Second)}
+	if p := (kubeRouter{}); p.Patience(scenario.Options{}) >= 5*time.Second || p.Patience(drains) <= 10*time.Second {
+		t.Errorf("kube-router: %v, and %v if something drains", p.Patience(scenario.Options{}), p.Patience(drains))
+	}
+	if p := (reference{}); p.Patience(drains) <= 5*time.Second || p.Patience(drains) >= 10*time.Second {
+		t.Errorf("the reference: %v if something drains", p.Patience(drains))
+	}
+}
