@@ -24,8 +24,8 @@ type patience struct {
 	// budget is the longest wait altogether.
 	budget time.Duration
 	// rest is how long findings must stay the same on a settled system before they are believed: longer than any delay after
-	// which the subject might still act by itself.
-	rest time.Duration
+	// which the subject might still act by itself, as things are.
+	rest func() time.Duration
 	// deaf is how long a subject that is at rest may fail to acknowledge what it was sent.
 	deaf time.Duration
 }
@@ -72,7 +72,7 @@ func await(ctx context.Context, s *settler, p patience, check checks, fresh func
 		}
 		rested += time.Since(before)
 		alike++
-		if len(awaiting) == 0 || spent || rested > p.rest && alike > 1 {
+		if len(awaiting) == 0 || spent || rested > p.rest() && alike > 1 {
 			return result, nil
 		}
 	}

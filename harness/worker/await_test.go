@@ -35,6 +35,8 @@ func quietly(s *script) *settler {
 	return &settler{window: 3 * time.Millisecond, look: s.look, print: s.print}
 }
 
+func lasting(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
+
 func TestObserve(t *testing.T) {
 	still, busy, late := moment{}, moment{busy: true}, moment{pending: 9}
 	for name, c := range map[string]struct {
@@ -74,7 +76,7 @@ func TestAwaitLooksTwice(t *testing.T) {
 		return nil, nil
 	}
 	still := &script{moments: []moment{{}}}
-	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: 0}, check, everything)
+	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: lasting(0)}, check, everything)
 	if err != nil || len(result.findings) != 0 || result.rounds != 2 {
 		t.Errorf("got %+v, %v", result, err)
 	}
@@ -89,7 +91,7 @@ func TestAwaitPassesWhenNothingIsFound(t *testing.T) {
 		return nil, nil
 	}
 	still := &script{moments: []moment{{}}}
-	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: time.Minute}, check, everything)
+	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: lasting(time.Minute)}, check, everything)
 	if err != nil || len(result.findings) != 0 || result.rounds != 3 {
 		t.Errorf("got %+v, %v", result, err)
 	}
@@ -99,7 +101,7 @@ func TestAwaitGivesUpOnASystemAtRest(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return []finding.Finding{wrong}, nil }
 	still := &script{moments: []moment{{}}}
 	start := time.Now()
-	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: 20 * time.Millisecond}, check, everything)
+	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: lasting(20 * time.Millisecond)}, check, everything)
 	if err != nil || len(result.findings) != 1 || time.Since(start) > 10*time.Second {
 		t.Errorf("got %+v, %v after %v", result, err, time.Since(start))
 	}
@@ -109,7 +111,7 @@ func TestAwaitDoesNotWaitForWhatIsKnown(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return []finding.Finding{wrong}, nil }
 	still := &script{moments: []moment{{}}}
 	nothingNew := func([]finding.Finding) []finding.Finding { return nil }
-	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: time.Minute}, check, nothingNew)
+	result, err := await(t.Context(), quietly(still), patience{budget: time.Minute, deaf: time.Minute, rest: lasting(time.Minute)}, check, nothingNew)
 	if err != nil || result.rounds != 1 {
 		t.Errorf("got %+v, %v", result, err)
 	}
@@ -118,7 +120,7 @@ func TestAwaitDoesNotWaitForWhatIsKnown(t *testing.T) {
 func TestAwaitSaysThatTheSystemNeverSettled(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return nil, nil }
 	restless := &script{moments: []moment{{busy: true}}}
-	result, err := await(t.Context(), quietly(restless), patience{budget: 30 * time.Millisecond, deaf: time.Minute, rest: time.Minute}, check, everything)
+	result, err := await(t.Context(), quietly(restless), patience{budget: 30 * time.Millisecond, deaf: time.Minute, rest: lasting(time.Minute)}, check, everything)
 	if err != nil || len(result.findings) != 1 || result.findings[0].ID != "subject-not-settled" {
 		t.Errorf("got %+v, %v", result, err)
 	}
@@ -127,7 +129,7 @@ func TestAwaitSaysThatTheSystemNeverSettled(t *testing.T) {
 func TestAwaitSaysThatTheSubjectIsCutOff(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return nil, nil }
 	cut := &script{moments: []moment{{pending: 100}}}
-	result, err := await(t.Context(), quietly(cut), patience{budget: time.Minute, deaf: 10 * time.Millisecond, rest: 10 * time.Millisecond}, check, everything)
+	result, err := await(t.Context(), quietly(cut), patience{budget: time.Minute, deaf: 10 * time.Millisecond, rest: lasting(10 * time.Millisecond)}, check, everything)
 	if err != nil || len(result.findings) != 1 || result.findings[0].ID != "subject-cut-off" {
 		t.Errorf("got %+v, %v", result, err)
 	}

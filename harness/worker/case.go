@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -99,15 +100,25 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 	}
 	c.job.Scenario = unhurried(job.Scenario, c.speed)
 	c.settler = &settler{window: c.window, look: c.look, print: c.print}
-	// The subject's own delays are by the clock, however slow the machine is; that they have ended takes a window to be seen.
-	options := c.job.Scenario.Subject.Options
-	resting := max(c.profile.Patience(options), time.Duration(options.SyncPeriod))
-	c.patience = patience{budget: c.scale(stepBudget), rest: resting + c.window, deaf: c.scale(deafLimit)}
+	c.patience = patience{budget: c.scale(stepBudget), rest: c.rest, deaf: c.scale(deafLimit)}
 	defer func() {
 		record.enter(len(job.Scenario.Steps)+1, event.Phase{Name: "close"})
 		err = errors.Join(err, c.close())
 	}()
 	return c.play(ctx)
+}
+
+// rest is how long the subject may rest before it acts on what it knows. Its own delays are by the clock, however slow the machine is;
+// that they have ended takes a window to be seen. A dead one does not act at all, and where nothing drains, nothing waits for that.
+func (c *caseRun) rest() time.Duration {
+	if c.subjectsGone() {
+		return c.window
+	}
+	options := c.job.Scenario.Subject.Options
+	if !slices.ContainsFunc(c.proxies, (*proxy).drains) {
+		options.GracefulPeriod = 0
+	}
+	return max(c.profile.Patience(options), time.Duration(options.SyncPeriod)) + c.window
 }
 
 // repairSpeed is the machine that short sync periods are written for: an emulated one with nothing else to do.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -167,6 +168,16 @@ func (p *proxy) alive() bool {
 	default:
 		return true
 	}
+}
+
+// drains tells whether a destination keeps its connections and gets no more: that ends some time.
+func (p *proxy) drains() bool {
+	if p.judged == nil {
+		return false
+	}
+	return slices.ContainsFunc(p.judged.IPVS, func(s netstate.IPVSService) bool {
+		return slices.ContainsFunc(s.Dests, func(d netstate.IPVSDest) bool { return d.Weight == 0 })
+	})
 }
 
 // logged are the error lines so far.
