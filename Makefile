@@ -20,7 +20,8 @@ test-scenarios: deps-run build ## run every scenario in every IP family against 
 	@mkdir -p $(OUT)
 	$(RUN) $(ARGS)
 
-test: deps-test build lint unit kernel killed bisected subjects ## everything: linters, unit tests, kernel tests, all scenarios
+test: deps-test ## everything: linters, unit tests, kernel tests, all scenarios
+	@ci/phases build lint unit kernel killed bisected subjects
 	@ci/totals $(OUT) -- $(MAKE) --no-print-directory test-scenarios
 
 build: ## the harness, the reference proxy, and the reference with the bug zoo
