@@ -70,6 +70,10 @@ var kubeRouterMay = []*regexp.Regexp{
 	regexp.MustCompile(`Health controller error: http: Server closed$`),
 	// It asks for this of links that the router would have made, or that it is about to make itself.
 	regexp.MustCompile(`failed to get rp_filter value for (kube-bridge|kube-dummy-if)`),
+	// It looks for policies that it may have left in nftables; its PATH has the tools of one back end only.
+	regexp.MustCompile(`unable to get nftables interfaces for cleanup: no nftables support: could not find nftables binary`),
+	// Its syncs should come within seconds of their period, and on a slow machine with a short period they do not.
+	regexp.MustCompile(`NetworkService Controller heartbeat missed$`),
 }
 
 func (kubeRouter) IsError(line string) bool {
