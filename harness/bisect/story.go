@@ -83,7 +83,7 @@ func (r Result) Lines() []string {
 			if hidden := len(r.Suspects) - 2*shown; hidden > 0 && i == shown {
 				add("    …      and %d more, which --json and --markdown list", hidden)
 			} else if hidden <= 0 || i < shown || i >= shown+hidden {
-				add("    %3.0f %%  %s %q", 100*s.Share, s.Commit, s.Subject)
+				add("    %5s  %s %q", share(s.Share), s.Commit, s.Subject)
 			}
 		}
 	}
@@ -111,6 +111,14 @@ func (r Result) Lines() []string {
 
 // percent never rounds up to certainty.
 func percent(p float64) string { return fmt.Sprintf("%.1f %%", min(100*p, 99.9)) }
+
+// share is a small part of a certainty: "2 %", "<1 %".
+func share(p float64) string {
+	if p < 0.005 {
+		return "<1 %"
+	}
+	return fmt.Sprintf("%.0f %%", 100*p)
+}
 
 func (t Twin) where() string {
 	if len(t.In) == 0 {
