@@ -92,7 +92,7 @@ func (c *mutantsCommand) zoo(ctx context.Context) ([]mutant.Defect, []subject.Su
 		wanted[name] = true
 	}
 	for _, d := range all {
-		if len(wanted) == 0 || wanted[d.Name] {
+		if len(c.Defect) == 0 || wanted[d.Name] {
 			zoo, specs = append(zoo, d), append(specs, d.Spec())
 			delete(wanted, d.Name)
 		}
