@@ -179,7 +179,6 @@ func (n *node) put(link string, p netip.Prefix, scope string) {
 	n.Now.Addrs = append(n.Now.Addrs, netstate.Addr{Link: link, Prefix: p, Scope: scope, Usable: true})
 }
 
-// set is the set of a family, made if it is not there.
 // occupied gives the virtual service of the example's load balancer address to somebody else.
 func (n *node) occupied(t *testing.T, f world.Family) {
 	n.drop(t, lb(f), 1337)
@@ -196,6 +195,7 @@ func (n *node) tell(service, kind, message string) {
 	})
 }
 
+// set is the set of a family, made if it is not there.
 func (n *node) set(base string, f world.Family) *netstate.Set {
 	name := pick(f, base, "inet6:"+base)
 	for i := range n.Now.Sets {

@@ -101,7 +101,7 @@ type Subject struct {
 
 // Check is one invariant.
 type Check struct {
-	// Name by which a scenario can exempt it: "local-ips", "svip", "ipvs", "subject".
+	// Name by which a scenario can exempt it; scenario.Invariants lists them.
 	Name string
 	Doc  string
 	// Findings that it can report.

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"proxyproof/harness/event"
 	"proxyproof/harness/lane"
@@ -38,7 +41,7 @@ func (c *mutantsCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	zoo, subjects, err := c.zoo(ctx)
+	zoo, subjects, err := c.zoo(ctx, scenarios)
 	if err != nil {
 		return err
 	}
@@ -54,7 +57,7 @@ func (c *mutantsCommand) Run(ctx context.Context) error {
 		Slots: lane.DefaultSlots(),
 	})
 	if err == run.ErrNothing {
-		return usageError{fmt.Errorf("no scenario says that it catches one of these defects")}
+		return usageError{fmt.Errorf("no scenario among these says that it catches %s: add the name to its catches", cmp.Or(strings.Join(c.Defect, " or "), "a defect"))}
 	}
 	if err != nil {
 		return err
@@ -75,8 +78,8 @@ func (c *mutantsCommand) Run(ctx context.Context) error {
 	return nil
 }
 
-// zoo are the defects that are asked for, and the subjects that have them.
-func (c *mutantsCommand) zoo(ctx context.Context) ([]mutant.Defect, []subject.Subject, error) {
+// zoo are the defects that are asked for, and the subjects that have them. What scenarios say that they catch must exist.
+func (c *mutantsCommand) zoo(ctx context.Context, scenarios []*scenario.Scenario) ([]mutant.Defect, []subject.Subject, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, fmt.Errorf("find this program's own file: %w", err)
@@ -84,6 +87,13 @@ func (c *mutantsCommand) zoo(ctx context.Context) ([]mutant.Defect, []subject.Su
 	all, err := mutant.Zoo(ctx, filepath.Join(filepath.Dir(self), "reference-defective"))
 	if err != nil {
 		return nil, nil, err
+	}
+	for _, s := range scenarios {
+		for _, name := range s.Catches {
+			if !slices.ContainsFunc(all, func(d mutant.Defect) bool { return d.Name == name }) {
+				return nil, nil, usageError{fmt.Errorf("%s: catches %s: no defect has this name; reference-defective --list-defects names them", s.File, name)}
+			}
+		}
 	}
 	var zoo []mutant.Defect
 	var specs []string

@@ -21,7 +21,7 @@ type Scenario struct {
 	Description string `yaml:"description"`
 	// Issue is the upstream report that the scenario guards against, "owner/repository#number".
 	Issue string `yaml:"issue,omitempty"`
-	// Tags are labels by which `run --labels` selects scenarios.
+	// Tags are labels by which `run --labels` selects scenarios; the first is the name of the folder.
 	Tags []string `yaml:"tags,omitempty"`
 	// Families in which the scenario runs; all four if left out.
 	Families []FamilySet `yaml:"families,omitempty"`
