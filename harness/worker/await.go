@@ -26,6 +26,8 @@ type patience struct {
 	// rest is how long findings must stay the same on a settled system before they are believed: longer than any delay after
 	// which the subject might still act by itself, as things are.
 	rest func() time.Duration
+	// hopeless tells that the subject will not come to rest, whatever the budget; nil: it may.
+	hopeless func() bool
 	// deaf is how long a subject that is at rest may fail to acknowledge what it was sent.
 	deaf time.Duration
 }
@@ -52,7 +54,7 @@ func await(ctx context.Context, s *settler, p patience, check checks, fresh func
 		} else {
 			cutOff = 0
 		}
-		spent, unreachable := time.Since(start) > p.budget, cutOff > p.deaf
+		spent, unreachable := time.Since(start) > p.budget || p.hopeless != nil && p.hopeless(), cutOff > p.deaf
 		if state != settled && !spent && !unreachable {
 			continue
 		}
@@ -64,7 +66,7 @@ func await(ctx context.Context, s *settler, p patience, check checks, fresh func
 		case unreachable:
 			result.findings = append(result.findings, cutOffFinding(p.deaf))
 		case spent && state != settled:
-			result.findings = append(result.findings, unsettled(p.budget))
+			result.findings = append(result.findings, unsettled(time.Since(start)))
 		}
 		awaiting := fresh(result.findings)
 		if now := fingerprint + keys(awaiting); now != last {
@@ -96,9 +98,9 @@ func keys(findings []finding.Finding) string {
 }
 
 // unsettled is the finding that the system never came to rest.
-func unsettled(budget time.Duration) finding.Finding {
+func unsettled(after time.Duration) finding.Finding {
 	return finding.Finding{
 		ID:       "subject-not-settled",
-		Sentence: fmt.Sprintf("the subject did not come to rest within %v: it kept working or the kernel's state kept changing", budget.Round(time.Second)),
+		Sentence: fmt.Sprintf("the subject did not come to rest within %v: it kept working or the kernel's state kept changing", after.Round(time.Second)),
 	}
 }

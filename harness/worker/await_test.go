@@ -126,6 +126,17 @@ func TestAwaitSaysThatTheSystemNeverSettled(t *testing.T) {
 	}
 }
 
+func TestAwaitGivesUpWhereThereIsNoHope(t *testing.T) {
+	check := func(context.Context) ([]finding.Finding, error) { return nil, nil }
+	floods, looks := &script{moments: []moment{{busy: true}}}, 0
+	hopeless := func() bool { looks++; return looks > 3 }
+	p := patience{budget: time.Minute, deaf: time.Minute, rest: lasting(time.Minute), hopeless: hopeless}
+	result, err := await(t.Context(), quietly(floods), p, check, everything)
+	if err != nil || looks != 4 || len(result.findings) != 1 || result.findings[0].ID != "subject-not-settled" {
+		t.Errorf("after %d looks: %+v, %v", looks, result, err)
+	}
+}
+
 func TestAwaitSaysThatTheSubjectIsCutOff(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return nil, nil }
 	cut := &script{moments: []moment{{pending: 100}}}

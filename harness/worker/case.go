@@ -100,7 +100,7 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 	}
 	c.job.Scenario = unhurried(job.Scenario, c.speed)
 	c.settler = &settler{window: c.window, look: c.look, print: c.print}
-	c.patience = patience{budget: c.scale(stepBudget), rest: c.rest, deaf: c.scale(deafLimit)}
+	c.patience = patience{budget: c.scale(stepBudget), rest: c.rest, hopeless: c.restless, deaf: c.scale(deafLimit)}
 	defer func() {
 		record.enter(len(job.Scenario.Steps)+1, event.Phase{Name: "close"})
 		err = errors.Join(err, c.close())
