@@ -223,9 +223,9 @@ var faults = []fault{
 		object: func(world.Family) string { return "Service default/example" }},
 	{id: "conflict-untold", name: "told of something else", do: func(t *testing.T, n *node, f world.Family) {
 		n.occupied(t, f)
-		n.tell("example", corev1.EventTypeNormal, "served at "+lb(f).String())
-		n.tell("example", corev1.EventTypeWarning, "not served at "+lb(f).Next().String())
-		n.tell("other", corev1.EventTypeWarning, "not served at "+lb(f).String())
+		n.tell("example", corev1.EventTypeNormal, "served at "+netip.AddrPortFrom(lb(f), 1337).String())
+		n.tell("example", corev1.EventTypeWarning, "not served at "+netip.AddrPortFrom(lb(f), 1338).String())
+		n.tell("other", corev1.EventTypeWarning, "not served at "+netip.AddrPortFrom(lb(f), 1337).String()+"/tcp")
 	}, object: func(world.Family) string { return "Service default/example" }},
 	{id: "foreign-changed", unfamilied: true, name: "IPVS service removed", do: func(t *testing.T, n *node, f world.Family) {
 		part := &netstate.State{IPVS: []netstate.IPVSService{{FWMark: 7, Scheduler: "wlc"}}}
@@ -520,7 +520,7 @@ var tolerated = map[string]func(t *testing.T, n *node, f world.Family){
 	},
 	"an entry of another program where a Service wants to be, if it is told": func(t *testing.T, n *node, f world.Family) {
 		n.occupied(t, f)
-		n.tell("example", corev1.EventTypeWarning, "not served at "+lb(f).String())
+		n.tell("example", corev1.EventTypeWarning, "not served at "+netip.AddrPortFrom(lb(f), 1337).String()+"/tcp")
 	},
 	"a pending Service, when the pool is exhausted": func(t *testing.T, n *node, f world.Family) {
 		n.Ranges.LoadBalancers = maps.Clone(n.Ranges.LoadBalancers)

@@ -14,7 +14,7 @@ import (
 	"proxyproof/sim/netstate"
 )
 
-// Perturbations are what a run may do to any scenario besides what that says, and that must change nothing. docs/contract.md has them
+// perturbations are what a run may do to any scenario besides what that says, and that must change nothing. docs/contract.md has them
 // as the invariants 8 to 10.
 var perturbations = map[scenario.Perturbation]struct {
 	finding  finding.ID
@@ -129,17 +129,13 @@ func (c *caseRun) touch(ctx context.Context) error {
 
 // deleteServices deletes all that scenarios make.
 func (c *caseRun) deleteServices(ctx context.Context) error {
+	var refs []string
 	for _, s := range c.objects().Services {
-		if s.Namespace == "default" && s.Name == "kubernetes" {
-			continue
+		if s.Namespace != "default" || s.Name != "kubernetes" {
+			refs = append(refs, "service/"+s.Namespace+"/"+s.Name)
 		}
-		change, err := c.control.Delete(ctx, "service", s.Namespace, s.Name)
-		if err != nil {
-			return err
-		}
-		c.recordWrites([]apiserver.Change{change})
 	}
-	return nil
+	return c.delete(ctx, refs)
 }
 
 func nameOf(s *corev1.Service) string { return "Service " + s.Namespace + "/" + s.Name }
