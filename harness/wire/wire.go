@@ -7,8 +7,11 @@ package wire
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -36,7 +39,7 @@ type Type byte
 const (
 	TypePut    Type = 'P' // Put: a file follows in TypeChunk frames
 	TypeChunk  Type = 'C' // raw bytes of the file that was announced last
-	TypeDrop   Type = 'D' // Drop
+	TypeDrop   Type = 'D' // Drop, also of a file that will not be whole
 	TypeRun    Type = 'R' // Job
 	TypeCancel Type = 'X' // Cancel
 	TypeExec   Type = 'E' // Exec
@@ -63,7 +66,7 @@ type Hello struct {
 	Lacks map[string]string `json:"lacks,omitempty"`
 }
 
-// Put announces a file of Size bytes whose SHA-256 is Hash (hex).
+// Put announces a file of Size bytes whose SHA-256 is Hash (hex), to which the sender has seen.
 type Put struct {
 	Hash string `json:"hash"`
 	Size int64  `json:"size"`
@@ -208,21 +211,35 @@ func (c *Conn) SendEvent(e event.Event) error { return c.Send(TypeEvent, e) }
 // chunk is how much of a file travels in one frame.
 const chunk = 1 << 20
 
-// SendFile announces and sends a file.
+// SendFile announces and sends a file, which the receiver has whole or not at all. The sender sees to the hash: an emulated machine would take
+// seconds for that, and a stream does not change bytes, but files are rebuilt while they are read.
 func (c *Conn) SendFile(hash string, size int64, content io.Reader) error {
 	if err := c.Send(TypePut, Put{hash, size}); err != nil {
 		return err
 	}
+	if err := c.sendContent(hash, size, content); err != nil {
+		return errors.Join(fmt.Errorf("file %.12s: %w", hash, err), c.Send(TypeDrop, Drop{hash}))
+	}
+	return nil
+}
+
+// sendContent sends the last bytes only if all of them have the hash.
+func (c *Conn) sendContent(hash string, size int64, content io.Reader) error {
+	sum := sha256.New()
 	buffer := make([]byte, chunk)
 	for left := size; left > 0; {
 		n := min(left, chunk)
 		if _, err := io.ReadFull(content, buffer[:n]); err != nil {
-			return fmt.Errorf("read file %.12s: %w", hash, err)
+			return fmt.Errorf("read it: %w", err)
+		}
+		sum.Write(buffer[:n])
+		left -= n
+		if left == 0 && hex.EncodeToString(sum.Sum(nil)) != hash {
+			return errors.New("it changed while it was read")
 		}
 		if err := c.Send(TypeChunk, buffer[:n]); err != nil {
 			return err
 		}
-		left -= n
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"strings"
@@ -20,7 +22,7 @@ func TestMessagesComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	content := strings.Repeat("x", 2*chunk+5)
-	if err := c.SendFile("cafe", int64(len(content)), strings.NewReader(content)); err != nil {
+	if err := c.SendFile(hashOf(content), int64(len(content)), strings.NewReader(content)); err != nil {
 		t.Fatal(err)
 	}
 	kind, payload, err := c.Receive()
@@ -47,6 +49,39 @@ func TestMessagesComeBack(t *testing.T) {
 	}
 	if _, _, err := c.Receive(); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
+	}
+}
+
+func hashOf(content string) string {
+	sum := sha256.Sum256([]byte(content))
+	return hex.EncodeToString(sum[:])
+}
+
+// TestFileThatChangesIsTakenBack: the receiver never has all bytes of a file that is not what was announced.
+func TestFileThatChangesIsTakenBack(t *testing.T) {
+	announced := strings.Repeat("x", chunk+5)
+	for name, read := range map[string]string{
+		"rebuilt": strings.Repeat("y", chunk+5),
+		"shorter": "x",
+	} {
+		var stream bytes.Buffer
+		c := New(&stream)
+		if err := c.SendFile(hashOf(announced), int64(len(announced)), strings.NewReader(read)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		arrived, last := 0, Type(0)
+		for {
+			kind, payload, err := c.Receive()
+			if err != nil {
+				break
+			}
+			if last = kind; kind == TypeChunk {
+				arrived += len(payload)
+			}
+		}
+		if arrived >= len(announced) || last != TypeDrop {
+			t.Errorf("%s: %d bytes of %d arrived, the last message is %c", name, arrived, len(announced), last)
+		}
 	}
 }
 
