@@ -171,6 +171,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 		Plan: run.Plan{
 			Scenarios: scenarios, Families: families, Subjects: subjects, Other: other,
 			Backend: netstate.Backend(c.Iptables), Seed: c.Seed, Times: c.Times, Perturb: c.Perturb, Known: issues, Kernel: c.kernel(),
+			Program: os.Args[0],
 		},
 		Selection: run.Selection{Focus: c.Focus, Skip: c.Skip, Labels: c.Labels},
 		Reporters: reporters,

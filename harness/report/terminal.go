@@ -24,7 +24,15 @@ func (t Terminal) Start(cases []Case) {
 	for _, c := range cases {
 		scenarios[c.Scenario.Name] = true
 	}
-	fmt.Fprintf(t.W, "%d cases of %d scenarios\n", len(cases), len(scenarios))
+	fmt.Fprintf(t.W, "%s of %s\n", counted(len(cases), "case"), counted(len(scenarios), "scenario"))
+}
+
+// counted is a number of things in words.
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 // Notice writes the line.

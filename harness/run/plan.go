@@ -3,6 +3,7 @@
 package run
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -28,6 +29,8 @@ type Plan struct {
 	// Kernel is that of the guest, as it was asked for; "" if it was not.
 	Kernel string
 	Seed   uint64
+	// Program is this program, as the user called it; "proxyproof" if it is empty.
+	Program string
 	// Times is how often each case is run; 1 unless steadiness is to be shown.
 	Times int
 	// Perturb is what is done to every case besides what its scenario says.
@@ -119,7 +122,7 @@ func wireSubject(s subject.Subject) wire.Subject {
 
 // repeat is the command that runs just this case again.
 func (p Plan) repeat(c scenario.Case, sub subject.Subject) string {
-	words := []string{"proxyproof run", c.Scenario.File, "--families " + string(c.Family)}
+	words := []string{cmp.Or(p.Program, "proxyproof"), "run", c.Scenario.File, "--families " + string(c.Family)}
 	if sub.Spec != "reference" {
 		words = append(words, "--subject "+sub.Spec)
 	}
