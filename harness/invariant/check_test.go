@@ -345,6 +345,23 @@ func TestEachFaultGivesExactlyItsFinding(t *testing.T) {
 	}
 }
 
+// TestDrains: a destination without new connections is on its way out, unless it is an endpoint in use.
+func TestDrains(t *testing.T) {
+	n := newNode(world.IPv6).withExample()
+	lbOf := func() *netstate.IPVSService { return n.entry(t, lb(world.IPv6), 1337) }
+	if n.View.Drains() {
+		t.Error("with all destinations in use something drains")
+	}
+	lbOf().Dests[0].Weight = 0
+	if n.View.Drains() {
+		t.Error("an endpoint in use that gets no connections is taken for one that drains")
+	}
+	lbOf().Dests = append(lbOf().Dests, netstate.IPVSDest{Address: farAddr(world.IPv6).Next(), Port: 8080, Forward: "Masq"})
+	if !n.View.Drains() {
+		t.Error("an endpoint that is no longer in use and gets no connections does not drain")
+	}
+}
+
 // An address of a link cannot lose its protection without a gap in local-ips: this fault has two findings.
 func TestNodeAddressUnprotected(t *testing.T) {
 	for set, families := range clusters {

@@ -3,6 +3,7 @@ package invariant
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"proxyproof/harness/finding"
 	"proxyproof/harness/oracle"
@@ -57,6 +58,19 @@ func (v View) judgeDests(want oracle.Service, have netstate.IPVSService) []findi
 	report(ipvsDestUnjustified, "has a destination that is no endpoint in use:", unjustified)
 	report(ipvsDestWrong, "has a wrong destination:", wrong)
 	return found
+}
+
+// Drains tells whether a destination that is no endpoint in use keeps its connections and gets no more: that ends some time. One that is in
+// use and gets none is wrong at once.
+func (v View) Drains() bool {
+	expected := v.expectation()
+	return slices.ContainsFunc(v.Now.IPVS, func(s netstate.IPVSService) bool {
+		want, _ := expected.Find(keyOf(s))
+		return slices.ContainsFunc(s.Dests, func(d netstate.IPVSDest) bool {
+			at := netip.AddrPortFrom(d.Address, d.Port)
+			return d.Weight == 0 && !slices.ContainsFunc(want.Dests, func(w oracle.Dest) bool { return w.AddrPort == at })
+		})
+	})
 }
 
 // destsSideBySide is which destinations should be there and which are.

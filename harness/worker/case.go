@@ -115,7 +115,7 @@ func (c *caseRun) rest() time.Duration {
 		return c.window
 	}
 	options := c.job.Scenario.Subject.Options
-	if !slices.ContainsFunc(c.proxies, (*proxy).drains) {
+	if !slices.ContainsFunc(c.proxies, func(p *proxy) bool { return p.drains }) {
 		options.GracefulPeriod = 0
 	}
 	return max(c.profile.Patience(options), time.Duration(options.SyncPeriod)) + c.window

@@ -70,14 +70,16 @@ func (c *caseRun) views(ctx context.Context) ([]invariant.View, error) {
 		}
 		p.judged = state
 		injected, before := c.injected(p.node, p.before)
-		views = append(views, invariant.View{
+		view := invariant.View{
 			Node: nodeFacts(p.node, c.job.Family), Families: c.job.Family.Families(), Ranges: c.job.Scenario.Subject.Options.Ranges(c.world.Ranges()),
 			Objects: objects, Options: c.job.Scenario.Subject.Options, Keeps: c.profile.Keeps(),
 			Before: before, Now: state, Injected: injected,
 			Subject: invariant.Subject{
 				Name: c.info.Profile, Expected: p.wanted, Alive: p.alive(), Exit: exitOf(p), Errors: p.logged(), Written: written,
 			},
-		})
+		}
+		p.drains = view.Drains()
+		views = append(views, view)
 	}
 	return views, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,6 +28,8 @@ type proxy struct {
 	late bool
 	// before is the node's state before the first start, last the state that was recorded last, judged that which was judged since.
 	before, last, judged *netstate.State
+	// drains: when it was last judged, a destination was on its way out.
+	drains bool
 
 	lock   sync.Mutex
 	errors []string
@@ -168,16 +169,6 @@ func (p *proxy) alive() bool {
 	default:
 		return true
 	}
-}
-
-// drains tells whether a destination keeps its connections and gets no more: that ends some time.
-func (p *proxy) drains() bool {
-	if p.judged == nil {
-		return false
-	}
-	return slices.ContainsFunc(p.judged.IPVS, func(s netstate.IPVSService) bool {
-		return slices.ContainsFunc(s.Dests, func(d netstate.IPVSDest) bool { return d.Weight == 0 })
-	})
 }
 
 // logged are the error lines so far.

@@ -183,7 +183,7 @@ func TestNextLifeWritesNothing(t *testing.T) {
 					return err
 				}
 				// Its preparations are one write, or none if everything is there.
-				return errors.Join(oneLife(s, 1<<30), oneLife(s, 1))
+				return errors.Join(oneLife(s, endless), oneLife(s, 1))
 			})
 			if err != nil {
 				t.Errorf("IPv%d, masqueradeAll %t: %v", f, masqueradeAll, err)
@@ -198,7 +198,7 @@ func TestCleanupLeavesWhatWasThere(t *testing.T) {
 		t.Skip("needs a kernel with IPVS; run make kernel")
 	}
 	for _, f := range []plan.Family{plan.IPv4, plan.IPv6} {
-		for _, writes := range []int{7, 1 << 30} {
+		for _, writes := range []int{7, endless} {
 			if err := inNamespace(func() error { return cleanedUp(story(f), writes) }); err != nil {
 				t.Errorf("IPv%d, after %d writes: %v", f, writes, err)
 			}
@@ -241,28 +241,31 @@ func cleanedUp(states []plan.State, writes int) error {
 	return err
 }
 
-// live goes through the states up to a step, in which the proxy dies after some writes and starts again; never if they are
-// negative. It tells what the namespace holds in the end.
+// live is a proxy that brings about the state before a step, and one that takes the step, dies after some writes and starts again;
+// never if they are negative. It tells what the namespace holds in the end.
 func live(states []plan.State, step, writes int) (died bool, holds []string, err error) {
 	if err := furnish(states[0]); err != nil {
 		return false, nil, err
 	}
-	for i, s := range states[:step+1] {
-		left := 1 << 30
-		if i == step && writes >= 0 {
-			left = writes
-		}
-		err := oneLife(s, left)
-		if errors.Is(err, errKilled) {
-			died, err = true, oneLife(s, 1<<30)
-		}
-		if err != nil {
-			return died, nil, err
-		}
+	if err := oneLife(states[step-1], endless); err != nil {
+		return false, nil, err
+	}
+	if writes < 0 {
+		writes = endless
+	}
+	err = oneLife(states[step], writes)
+	if errors.Is(err, errKilled) {
+		died, err = true, oneLife(states[step], endless)
+	}
+	if err != nil {
+		return died, nil, err
 	}
 	holds, err = print()
 	return died, holds, err
 }
+
+// endless are the writes of a proxy that is not killed.
+const endless = 1 << 30
 
 // oneLife starts a proxy, which reads the kernel and applies a state.
 func oneLife(s plan.State, writes int) error {
