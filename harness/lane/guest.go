@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"runtime"
 	"time"
 
 	"proxyproof/harness/event"
@@ -18,7 +17,7 @@ type guestMachine struct {
 }
 
 func openGuest(ctx context.Context, self string, c Config) (machine, error) {
-	cpus := min(runtime.NumCPU(), guestCPUs)
+	cpus := CPUs()
 	m, err := guest.Boot(ctx, guest.Config{Binary: self, Memory: c.Memory, CPUs: cpus, Kernel: c.Kernel, Log: c.Notice})
 	if err != nil {
 		return nil, err

@@ -58,8 +58,8 @@ func (c Config) machine(ctx context.Context, kind Kind) (machine, error) {
 	return openGuest(ctx, self, c)
 }
 
-// DefaultSlots is how many cases to run at a time: one more than there are cores, since cases also wait for states.
-func DefaultSlots() int { return min(runtime.NumCPU(), guestCPUs) + 1 }
+// CPUs is how many processors a worker makes use of.
+func CPUs() int { return min(runtime.NumCPU(), guestCPUs) }
 
 // guestCPUs bounds the virtual CPUs of a guest; emulation gains little from more.
 const guestCPUs = 4

@@ -33,6 +33,7 @@ type Worker struct {
 	// heard is the time of the last message, in nanoseconds.
 	heard  atomic.Int64
 	silent atomic.Bool
+	room   atomic.Pointer[Room]
 
 	pushing sync.Mutex
 	pushed  map[string]bool
@@ -43,6 +44,20 @@ type Worker struct {
 	gone   chan struct{} // closed when the stream has ended
 	why    error         // valid after gone
 	words  string        // valid after gone
+}
+
+// Room is what a worker's machine had to spare in the last second before At.
+type Room struct {
+	wire.Beat
+	At time.Time
+}
+
+// Room is what the worker said last; the zero value if it did not yet.
+func (w *Worker) Room() Room {
+	if room := w.room.Load(); room != nil {
+		return *room
+	}
+	return Room{}
 }
 
 // machine is what a worker runs on.
@@ -178,6 +193,11 @@ func (w *Worker) dispatch() error {
 	w.heard.Store(time.Now().UnixNano())
 	switch t {
 	case wire.TypeBeat:
+		beat, err := wire.Decode[wire.Beat](payload)
+		if err != nil {
+			return err
+		}
+		w.room.Store(&Room{beat, time.Now()})
 	case wire.TypeStored:
 		stored, err := wire.Decode[wire.Stored](payload)
 		if err != nil {

@@ -54,7 +54,7 @@ func (c *mutantsCommand) Run(ctx context.Context) error {
 		Lane: func(ctx context.Context, notice func(string)) (*lane.Worker, error) {
 			return lane.Open(ctx, c.config(notice))
 		},
-		Slots: lane.DefaultSlots(),
+		Slots: run.DefaultSlots(),
 	})
 	if err == run.ErrNothing {
 		return usageError{fmt.Errorf("no scenario among these says that it catches %s: add the name to its catches", cmp.Or(strings.Join(c.Defect, " or "), "a defect"))}

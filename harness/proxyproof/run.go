@@ -122,7 +122,7 @@ type runCommand struct {
 	Labels        string                  `help:"A Ginkgo label filter over family sets, subjects and tags, e.g. 'ipv6 && smoke'."`
 	Perturb       []scenario.Perturbation `help:"What is done to every case besides what its scenario says, and must change nothing: restart or touch (all Services) after each step, clean at the end (all Services are deleted)." enum:"restart,touch,clean" placeholder:"KIND"`
 	Seed          uint64                  `help:"Decides every choice of an address or port." default:"1"`
-	Parallel      int                     `help:"Cases at a time; 0 chooses." default:"0"`
+	Parallel      int                     `help:"Cases at a time; 0: one more than the worker has CPUs, up to twice as many while it is idle." default:"0"`
 	Times         int                     `help:"How often each case is run." default:"1"`
 	Shard         string                  `help:"Run only this part of the cases, such as 2/4, the second of four; each machine makes the same division." default:"1/1"`
 	ShardBy       string                  `help:"Divide by how long cases took in an earlier run: its JUnit report, the same on every machine." type:"path"`
@@ -228,11 +228,11 @@ func (c *runCommand) issues(subjects []subject.Subject) (map[string][]known.Issu
 }
 
 // slots is how many cases run at a time: enough to fill the cores while some cases wait for states.
-func (c *runCommand) slots() int {
+func (c *runCommand) slots() run.Slots {
 	if c.Parallel > 0 {
-		return c.Parallel
+		return run.Fixed(c.Parallel)
 	}
-	return lane.DefaultSlots()
+	return run.DefaultSlots()
 }
 
 // builds is the folder with the reference: that of this program, where make puts it, or else what this program carries.

@@ -19,7 +19,7 @@ type Bench struct {
 
 // NewBench makes a bench; the worker is opened when it is first needed. Notices are lines about the worker.
 func NewBench(open func(context.Context, func(string)) (*lane.Worker, error), reporters ...report.Reporter) *Bench {
-	p := &pool{slots: 1, tell: newReporters(reporters)}
+	p := &pool{slots: Fixed(1), tell: newReporters(reporters)}
 	p.open = func(ctx context.Context) (*lane.Worker, error) { return open(ctx, p.tell.notice) }
 	return &Bench{pool: p}
 }

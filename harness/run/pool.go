@@ -16,13 +16,14 @@ import (
 	"proxyproof/harness/known"
 	"proxyproof/harness/lane"
 	"proxyproof/harness/report"
+	"proxyproof/harness/wire"
 	"proxyproof/sim/guest"
 )
 
 // pool executes tasks on workers that it opens when needed and replaces when they die.
 type pool struct {
 	open  func(context.Context) (*lane.Worker, error)
-	slots int // cases at a time
+	slots Slots
 	tell  reporters
 
 	lock     sync.Mutex
@@ -38,23 +39,40 @@ const maxOpenFailures = 2
 // errGivenUp ends a run whose workers do not come up.
 var errGivenUp = errors.New("no worker comes up; given up")
 
-// run executes the tasks, at most slots at a time, and delivers each outcome. It returns when all have ended.
+// run executes the tasks in their order, as many at a time as there is room for, and delivers each outcome. It returns when all have ended.
 func (p *pool) run(ctx context.Context, tasks []task, deliver func(report.Outcome)) {
-	queue := make(chan task)
-	var workers sync.WaitGroup
-	for range p.slots {
-		workers.Go(func() {
-			for t := range queue {
-				deliver(p.execute(ctx, t))
-			}
-		})
-	}
+	ended := make(chan struct{})
+	look := time.NewTicker(wire.BeatInterval / 2)
+	defer look.Stop()
+	running, last := 0, time.Time{}
 	for _, t := range tasks {
-		queue <- t
+		for !p.slots.admit(running, last, p.room()) {
+			select {
+			case <-ended:
+				running--
+			case <-look.C:
+			}
+		}
+		running, last = running+1, time.Now()
+		go func() {
+			deliver(p.execute(ctx, t))
+			ended <- struct{}{}
+		}()
 	}
-	close(queue)
-	workers.Wait()
+	for ; running > 0; running-- {
+		<-ended
+	}
 	p.retire(p.worker)
+}
+
+// room is what the present worker has to spare.
+func (p *pool) room() lane.Room {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	if p.worker == nil {
+		return lane.Room{}
+	}
+	return p.worker.Room()
 }
 
 // execute runs one task. If the machine dies under it, that is no verdict, and it is run once more on another machine.

@@ -24,9 +24,8 @@ type Options struct {
 	Selection Selection
 	Reporters []report.Reporter
 	// Lane says where workers live and opens them.
-	Lane func(ctx context.Context, notice func(string)) (*lane.Worker, error)
-	// Slots is the number of cases at a time.
-	Slots int
+	Lane  func(ctx context.Context, notice func(string)) (*lane.Worker, error)
+	Slots Slots
 	// Shard is the part of the selected cases that is run here; the zero value means all of them. Lengths, of an earlier run, decide
 	// with the cases themselves which are in which part.
 	Shard   shard.Shard
@@ -64,7 +63,7 @@ func Run(ctx context.Context, o Options) (report.Summary, error) {
 	tell.start(infos)
 	earlier := rememberedTimes()
 
-	p := &pool{slots: min(o.Slots, len(chosen)), tell: tell}
+	p := &pool{slots: o.Slots, tell: tell}
 	p.open = func(ctx context.Context) (*lane.Worker, error) { return o.Lane(ctx, tell.notice) }
 	byID := map[string]chan report.Outcome{}
 	for i, t := range tasks {

@@ -24,7 +24,7 @@ import (
 )
 
 // Version of the protocol. Both ends come from the same binary, so a mismatch is a stale worker.
-const Version = 3
+const Version = 4
 
 // BeatInterval is the time between signs of life.
 const BeatInterval = time.Second
@@ -52,7 +52,7 @@ const (
 	TypeEvent  Type = 'e' // event.Event
 	TypeDone   Type = 'd' // Done: a case or a command has ended; nothing of it follows
 	TypeOutput Type = 'o' // Output of a command
-	TypeBeat   Type = 'b' // nothing but a sign of life, every BeatInterval
+	TypeBeat   Type = 'b' // Beat, every BeatInterval
 )
 
 // Hello introduces a worker.
@@ -64,6 +64,14 @@ type Hello struct {
 	Speed float64 `json:"speed"`
 	// Lacks maps a world.Capability to the reason why this worker does not have it.
 	Lacks map[string]string `json:"lacks,omitempty"`
+}
+
+// Beat is a sign of life, and tells how much room the machine has for more.
+type Beat struct {
+	// Idle is the part of its processors' time that the machine did not use since the last beat, from 0 to 1.
+	Idle float64 `json:"idle"`
+	// Free is the memory that more processes can have, in bytes.
+	Free int64 `json:"free"`
 }
 
 // Put announces a file of Size bytes whose SHA-256 is Hash (hex), to which the sender has seen.

@@ -47,16 +47,18 @@ func Serve(ctx context.Context, stream io.ReadWriter) error {
 	return err
 }
 
-// beat gives signs of life, without which a hanging kernel could not be told from a long wait.
+// beat gives signs of life, without which a hanging kernel could not be told from a long wait, and tells how busy the machine is.
 func (w *Worker) beat(ctx context.Context) {
 	ticker := time.NewTicker(wire.BeatInterval)
 	defer ticker.Stop()
+	var load load
+	load.look()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if w.conn.Send(wire.TypeBeat, []byte{}) != nil {
+			if w.conn.Send(wire.TypeBeat, load.look()) != nil {
 				return
 			}
 		}
