@@ -42,6 +42,7 @@ func await(ctx context.Context, s *settler, p patience, check checks, fresh func
 	var last string                  // fingerprint and findings at the last judgement
 	var rested, cutOff time.Duration // settled with these; waiting for the subject to receive
 	alike := 0                       // judgements with these
+	var paused time.Duration         // before the present look
 	for {
 		before := time.Now()
 		state, fingerprint, err := s.observe(ctx)
@@ -56,6 +57,7 @@ func await(ctx context.Context, s *settler, p patience, check checks, fresh func
 		}
 		spent, unreachable := time.Since(start) > p.budget || p.hopeless != nil && p.hopeless(), cutOff > p.deaf
 		if state != settled && !spent && !unreachable {
+			paused = 0 // nobody knows what went on in it
 			continue
 		}
 		if result.findings, err = check(ctx); err != nil {
@@ -70,14 +72,29 @@ func await(ctx context.Context, s *settler, p patience, check checks, fresh func
 		}
 		awaiting := fresh(result.findings)
 		if now := fingerprint + keys(awaiting); now != last {
-			last, rested, alike = now, 0, 0
+			last, rested, alike, paused = now, 0, 0, 0
 		}
-		rested += time.Since(before)
+		rested += paused + time.Since(before)
 		alike++
-		if len(awaiting) == 0 || spent || rested > p.rest() && alike > 1 {
+		rest := p.rest()
+		if len(awaiting) == 0 || spent || rested > rest && alike > 1 {
 			return result, nil
 		}
+		paused = breather(alike, s.window, rest)
+		if err := pause(ctx, paused); err != nil {
+			return result, err
+		}
 	}
+}
+
+// breather is how long to leave a system alone that was judged alike several times: what takes long to change need not be looked at all the
+// time, and looking takes the processors from others. What changes is noticed late by an eighth of the longest rest at most.
+func breather(alike int, window, rest time.Duration) time.Duration {
+	const eager = 3
+	if alike < eager {
+		return 0
+	}
+	return min(window<<min(alike-eager, 10), rest/8)
 }
 
 // cutOffFinding is about a subject that cannot hear the API server.

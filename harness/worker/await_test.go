@@ -62,6 +62,21 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+func TestBreather(t *testing.T) {
+	const window = 300 * time.Millisecond
+	for _, c := range []struct {
+		alike      int
+		rest, want time.Duration
+	}{
+		{1, time.Minute, 0}, {2, time.Minute, 0}, {3, time.Minute, window}, {5, time.Minute, 4 * window}, {99, time.Minute, time.Minute / 8},
+		{3, time.Second, time.Second / 8},
+	} {
+		if got := breather(c.alike, window, c.rest); got != c.want {
+			t.Errorf("judged alike %d times with a rest of %v: got %v, want %v", c.alike, c.rest, got, c.want)
+		}
+	}
+}
+
 func everything(f []finding.Finding) []finding.Finding { return f }
 
 var wrong = finding.Finding{ID: "reach-failed", Object: "x"}
