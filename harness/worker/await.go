@@ -28,7 +28,7 @@ type patience struct {
 	rest func() time.Duration
 	// hopeless tells that the subject will not come to rest, whatever the budget; nil: it may.
 	hopeless func() bool
-	// deaf is how long a subject that is at rest may fail to acknowledge what it was sent.
+	// deaf is how long a subject may fail to acknowledge what it was sent.
 	deaf time.Duration
 }
 
@@ -40,7 +40,7 @@ func await(ctx context.Context, s *settler, p patience, check checks, fresh func
 	start := time.Now()
 	var result awaited
 	var last string                  // fingerprint and findings at the last judgement
-	var rested, cutOff time.Duration // settled with these; waiting for the subject to receive
+	var rested, cutOff time.Duration // settled with these; without an acknowledgement of the subject
 	alike := 0                       // judgements with these
 	var paused time.Duration         // before the present look
 	for {
@@ -50,7 +50,7 @@ func await(ctx context.Context, s *settler, p patience, check checks, fresh func
 		if err != nil {
 			return result, err
 		}
-		if state == waiting {
+		if s.pending > 0 { // whether the process is at work or not: it is the kernel that acknowledges
 			cutOff += time.Since(before)
 		} else {
 			cutOff = 0
@@ -67,6 +67,7 @@ func await(ctx context.Context, s *settler, p patience, check checks, fresh func
 		switch {
 		case unreachable:
 			result.findings = append(result.findings, cutOffFinding(p.deaf))
+			fingerprint = "" // it may try to reach the API server again and again, and is not looked at while it does
 		case spent && state != settled:
 			result.findings = append(result.findings, unsettled(time.Since(start)))
 		}

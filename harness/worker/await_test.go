@@ -154,10 +154,15 @@ func TestAwaitGivesUpWhereThereIsNoHope(t *testing.T) {
 
 func TestAwaitSaysThatTheSubjectIsCutOff(t *testing.T) {
 	check := func(context.Context) ([]finding.Finding, error) { return nil, nil }
-	cut := &script{moments: []moment{{pending: 100}}}
-	result, err := await(t.Context(), quietly(cut), patience{budget: time.Minute, deaf: 10 * time.Millisecond, rest: lasting(10 * time.Millisecond)}, check, everything)
-	if err != nil || len(result.findings) != 1 || result.findings[0].ID != "subject-cut-off" {
-		t.Errorf("got %+v, %v", result, err)
+	for name, moments := range map[string][]moment{
+		"at rest":                   {{pending: 100}},
+		"trying to connect forever": {{pending: 100, busy: true}},
+	} {
+		cut := &script{moments: moments}
+		result, err := await(t.Context(), quietly(cut), patience{budget: time.Minute, deaf: 10 * time.Millisecond, rest: lasting(10 * time.Millisecond)}, check, everything)
+		if err != nil || len(result.findings) != 1 || result.findings[0].ID != "subject-cut-off" {
+			t.Errorf("%s: got %+v, %v", name, result, err)
+		}
 	}
 }
 

@@ -39,11 +39,20 @@ type settler struct {
 	look   func(ctx context.Context) (moment, error)
 	// print is the fingerprint of the kernel's state. To take it disturbs the subjects a little: it is taken at the ends only.
 	print func(ctx context.Context) (string, error)
+	// pending is what was on its way to the subjects at the last look.
+	pending int
+}
+
+// see looks at the subjects.
+func (s *settler) see(ctx context.Context) (moment, error) {
+	m, err := s.look(ctx)
+	s.pending = m.pending
+	return m, err
 }
 
 // observe waits for one window, or until something moves in it. It tells how quiet it was, and the fingerprint at its end.
 func (s *settler) observe(ctx context.Context) (rest, string, error) {
-	if m, err := s.look(ctx); err != nil || m.busy {
+	if m, err := s.see(ctx); err != nil || m.busy {
 		return working, "", errors.Join(err, pause(ctx, s.window/settleLooks))
 	}
 	before, err := s.print(ctx)
@@ -67,7 +76,7 @@ func (s *settler) observe(ctx context.Context) (rest, string, error) {
 // watch looks at the subjects for a window. pending is what was on its way to them all the time.
 func (s *settler) watch(ctx context.Context) (quiet bool, pending int, err error) {
 	start := time.Now()
-	first, err := s.look(ctx)
+	first, err := s.see(ctx)
 	if err != nil || first.busy {
 		return false, 0, err
 	}
@@ -76,7 +85,7 @@ func (s *settler) watch(ctx context.Context) (quiet bool, pending int, err error
 		if err := pause(ctx, s.window/settleLooks); err != nil {
 			return false, 0, err
 		}
-		m, err := s.look(ctx)
+		m, err := s.see(ctx)
 		if err != nil {
 			return false, 0, err
 		}
