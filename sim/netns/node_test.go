@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -128,15 +127,7 @@ func TestBackends(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, command := range []string{"iptables", "ip6tables"} {
-				// The test binary is no iptables: find it as a subject would, through PATH.
-				err := n.Do(t.Context(), func() error {
-					out, err := exec.Command("/run/proxyproof/bin/"+command, "-A", "INPUT", "-p", "tcp", "-j", "REJECT").CombinedOutput()
-					if err != nil {
-						t.Logf("%s", out)
-					}
-					return err
-				})
-				if err != nil {
+				if _, err := n.Run(t.Context(), command, "-A", "INPUT", "-p", "tcp", "-j", "REJECT"); err != nil {
 					t.Fatal(err)
 				}
 			}

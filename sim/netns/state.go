@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"proxyproof/sim/netstate"
@@ -60,11 +62,26 @@ func (n *node) Still(f func() error) error {
 	return errors.Join(n.freezer.stop(n.group), f(), n.freezer.start(n.group))
 }
 
+// tool is where a command of the node is: that of its iptables back end comes first. exec looks through the PATH of this process, not
+// through that of the new one.
+func tool(name string) string {
+	if path := filepath.Join(toolDir, name); exists(path) {
+		return path
+	}
+	return name
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 func (n *node) Run(ctx context.Context, name string, args ...string) ([]byte, error) {
 	var out []byte
 	err := n.Do(ctx, func() (err error) {
 		var words bytes.Buffer
-		cmd := exec.CommandContext(ctx, name, args...)
+		cmd := exec.CommandContext(ctx, tool(name), args...)
+		cmd.Args[0] = name // iptables is the back end that it is called by
 		cmd.Env = withPath(nil)
 		cmd.Stderr = &words
 		if out, err = cmd.Output(); err != nil {
