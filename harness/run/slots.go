@@ -25,7 +25,7 @@ func Fixed(n int) Slots { return Slots{n, n} }
 
 // What a machine must have to spare for one case more than always.
 const (
-	enoughIdle   = 0.25
+	enoughIdle   = 0.15
 	enoughMemory = 192 << 20
 	// settling is how long the last case that began must have shown what it needs.
 	settling = 2 * wire.BeatInterval
