@@ -20,6 +20,7 @@ func (p *process) Activity() (world.Activity, error) {
 	if err != nil {
 		return a, fmt.Errorf("look at process %d: %w", p.pid, err)
 	}
+	a.Busy = a.Busy || p.output.unread()
 	return a, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,6 +56,19 @@ func (o *output) finish() {
 		_ = p.SetReadDeadline(time.Unix(1, 0)) // wakes the reader, which then takes what is left
 	}
 	o.readers.Wait()
+}
+
+// unread tells whether something that the process has printed waits to be read. It may wait for room in the pipe, and looks asleep then.
+func (o *output) unread() bool {
+	return slices.ContainsFunc(o.pipes, func(pipe *os.File) bool {
+		conn, err := pipe.SyscallConn()
+		if err != nil {
+			return false
+		}
+		n := 0
+		err = conn.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+		return err == nil && n > 0 // an error: its end was read
+	})
 }
 
 // read delivers lines until the end of the stream or finish.

@@ -236,6 +236,43 @@ func TestOutput(t *testing.T) {
 	}
 }
 
+// TestWhoWaitsForItsReaderIsBusy: a full pipe puts a process to sleep, and it is not at rest.
+func TestWhoWaitsForItsReaderIsBusy(t *testing.T) {
+	w := newWorld(t, smallSpec([]world.Family{world.IPv4}, 3))
+	open := make(chan struct{})
+	release := sync.OnceFunc(func() { close(open) })
+	defer release()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := w.Nodes()[0].Start(t.Context(), world.Command{Path: self, Env: []string{helperEnv + "=shout"}, Output: func(world.Line) { <-open }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func() world.Activity {
+		a, err := p.Activity()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	asleep := false
+	for begun, before := time.Now(), look(); !asleep && time.Since(begun) < 20*time.Second; {
+		time.Sleep(50 * time.Millisecond)
+		now := look()
+		if asleep = now.CPU > 0 && now.CPU == before.CPU; asleep && !now.Busy {
+			t.Errorf("it waits for its reader, and is not busy: %+v", now)
+		}
+		before = now
+	}
+	if !asleep {
+		t.Error("it never waits for its reader")
+	}
+	release()
+	wait(t, p)
+}
+
 // withAndWithoutCgroups runs a test on a world in both ways of keeping track of processes.
 func withAndWithoutCgroups(t *testing.T, f func(t *testing.T, w *netns.World)) {
 	t.Run("cgroups", func(t *testing.T) {

@@ -156,7 +156,8 @@ type Process interface {
 // Activity is the sum over a process and its living descendants, plus those it has waited for.
 type Activity struct {
 	CPU time.Duration
-	// Busy is true if a thread was running, runnable or in uninterruptible sleep when it was looked at.
+	// Busy is true if a thread was running, runnable or in uninterruptible sleep when it was looked at, or if it has printed what nobody has
+	// read yet.
 	Busy bool
 	// RSS is resident memory in bytes.
 	RSS int64
