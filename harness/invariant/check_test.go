@@ -224,7 +224,7 @@ var faults = []fault{
 	{id: "conflict-untold", name: "told of something else", do: func(t *testing.T, n *node, f world.Family) {
 		n.occupied(t, f)
 		n.tell("example", corev1.EventTypeNormal, "served at "+netip.AddrPortFrom(lb(f), 1337).String())
-		n.tell("example", corev1.EventTypeWarning, "not served at "+netip.AddrPortFrom(lb(f), 1338).String())
+		n.tell("example", corev1.EventTypeWarning, "not served at "+netip.AddrPortFrom(lb(f), 13370).String()+"/tcp")
 		n.tell("other", corev1.EventTypeWarning, "not served at "+netip.AddrPortFrom(lb(f), 1337).String()+"/tcp")
 	}, object: func(world.Family) string { return "Service default/example" }},
 	{id: "foreign-changed", unfamilied: true, name: "IPVS service removed", do: func(t *testing.T, n *node, f world.Family) {

@@ -3,7 +3,7 @@ package invariant
 import (
 	"fmt"
 	"net/netip"
-	"strings"
+	"regexp"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -20,12 +20,13 @@ func (v View) judgeConflict(want oracle.Service) []finding.Finding {
 		return nil
 	}
 	place := netip.AddrPortFrom(want.Address, want.Port).String()
+	names := regexp.MustCompile(regexp.QuoteMeta(place) + `\b`) // port 80 is not port 8080
 	var told []string
 	for _, e := range v.Objects.Events {
 		if o := e.InvolvedObject; o.Kind != "Service" || o.Namespace+"/"+o.Name != want.Owner {
 			continue
 		}
-		if e.Type == corev1.EventTypeWarning && strings.Contains(e.Message, place) {
+		if e.Type == corev1.EventTypeWarning && names.MatchString(e.Message) {
 			return nil
 		}
 		told = append(told, fmt.Sprintf("%s %s: %s", e.Type, e.Reason, e.Message))
