@@ -24,6 +24,8 @@ type Defect struct {
 	Findings []finding.ID `json:"findings"`
 	// Races are findings that may come or not.
 	Races []finding.ID `json:"races"`
+	// Perturb is what is done to the scenarios that claim to catch it besides what they say.
+	Perturb []scenario.Perturbation `json:"perturb"`
 }
 
 // Zoo asks the binary for its defects.
@@ -43,6 +45,11 @@ func Zoo(ctx context.Context, binary string) ([]Defect, error) {
 		for _, id := range d.all() {
 			if _, known := finding.Lookup(id); !known {
 				return nil, fmt.Errorf("defect %s lists %s, which is no finding", d.Name, id)
+			}
+		}
+		for _, kind := range d.Perturb {
+			if !slices.Contains(scenario.Perturbations(), kind) {
+				return nil, fmt.Errorf("defect %s is to be perturbed by %s, which is no perturbation", d.Name, kind)
 			}
 		}
 	}

@@ -48,7 +48,8 @@ func (c *mutantsCommand) Run(ctx context.Context) error {
 	summary, err := run.Run(ctx, run.Options{
 		Plan: run.Plan{
 			Scenarios: scenarios, Families: families, Subjects: subjects, Backend: netstate.Backend(c.Iptables), Seed: c.Seed,
-			Pairs: func(s *scenario.Scenario, sub subject.Subject) bool { return c.Full || caughtBy(zoo, s, sub) },
+			Pairs:      func(s *scenario.Scenario, sub subject.Subject) bool { return c.Full || caughtBy(zoo, s, sub) },
+			PerturbFor: func(sub subject.Subject) []scenario.Perturbation { return defectOf(zoo, sub).Perturb },
 		},
 		Reporters: []report.Reporter{killing{}},
 		Lane: func(ctx context.Context, notice func(string)) (*lane.Worker, error) {
@@ -115,12 +116,12 @@ func (c *mutantsCommand) zoo(ctx context.Context, scenarios []*scenario.Scenario
 }
 
 func caughtBy(zoo []mutant.Defect, s *scenario.Scenario, sub subject.Subject) bool {
-	for _, d := range zoo {
-		if d.Spec() == sub.Name {
-			return d.IsCaughtBy(s)
-		}
-	}
-	return false
+	return defectOf(zoo, sub).IsCaughtBy(s)
+}
+
+// defectOf is the one that a subject has.
+func defectOf(zoo []mutant.Defect, sub subject.Subject) mutant.Defect {
+	return zoo[slices.IndexFunc(zoo, func(d mutant.Defect) bool { return d.Spec() == sub.Name })]
 }
 
 // killing reports a run in which finding something is success.

@@ -35,6 +35,8 @@ type Plan struct {
 	Times int
 	// Perturb is what is done to every case besides what its scenario says.
 	Perturb []scenario.Perturbation
+	// PerturbFor is what is done to the cases of a subject instead; nil: Perturb for all.
+	PerturbFor func(subject.Subject) []scenario.Perturbation
 	// Known are the known issues by the name of the subject.
 	Known map[string][]known.Issue
 	// Pairs tells which scenarios are run against which subjects; nil: all against all.
@@ -85,6 +87,9 @@ func (p Plan) wants(f scenario.FamilySet) bool {
 }
 
 func (p Plan) task(c scenario.Case, sub subject.Subject, round int) task {
+	if p.PerturbFor != nil {
+		p.Perturb = p.PerturbFor(sub)
+	}
 	id := c.ID() + "@" + sub.Name
 	for _, kind := range p.Perturb {
 		id += "~" + string(kind)

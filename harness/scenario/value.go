@@ -85,6 +85,11 @@ const (
 	PerturbClean Perturbation = "clean"
 )
 
+// Perturbations are all of them.
+func Perturbations() []Perturbation {
+	return []Perturbation{PerturbRestart, PerturbTouch, PerturbClean}
+}
+
 // holdKinds are the words of Hold.Kind.
 func holdKinds() []string { return []string{HoldHTTPS, HoldTCP, HoldUDP, HoldPing} }
 

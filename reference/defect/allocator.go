@@ -2,10 +2,12 @@ package defect
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"proxyproof/reference/allocate"
 	"proxyproof/reference/proxy"
@@ -54,6 +56,38 @@ var requestIgnored = Defect{
 			changes, err := choose(wishless, ranges)
 			for i, c := range changes {
 				changes[i].Service = services[slices.Index(wishless, c.Service)]
+			}
+			return changes, err
+		}
+	}},
+}
+
+// addressChangesOnUpdate did away with the address before it looked whether the update asks for that, as the load balancer of Azure did.
+var addressChangesOnUpdate = Defect{
+	Name:     "lb-address-changes-on-update",
+	Issue:    "kubernetes/kubernetes#66424",
+	Summary:  "an update of a Service that says nothing of its address gives it another one",
+	Findings: []string{"touch-changed-state"},
+	Perturb:  []string{"touch"},
+	When:     "wherever a Service with a load balancer address is annotated",
+	Wrap: proxy.Middleware{Choice: func(choose allocate.Choice) allocate.Choice {
+		seen := map[types.UID]map[string]string{}
+		return func(services []*corev1.Service, ranges []netip.Prefix) ([]allocate.Change, error) {
+			asked := slices.Clone(services)
+			for i, s := range services {
+				before, known := seen[s.UID]
+				seen[s.UID] = s.Annotations
+				if known && !maps.Equal(before, s.Annotations) {
+					asked[i] = s.DeepCopy()
+					asked[i].Status.LoadBalancer.Ingress = nil
+					asked = append(asked, s) // nobody gets what it has
+				}
+			}
+			changes, err := choose(asked, ranges)
+			for i, c := range changes {
+				if of := slices.Index(asked, c.Service); of < len(services) {
+					changes[i].Service = services[of]
+				}
 			}
 			return changes, err
 		}

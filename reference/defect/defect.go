@@ -19,6 +19,8 @@ type Defect struct {
 	Findings []string `json:"findings"`
 	// Races are ids that it may report besides: who comes first decides, and When says between whom.
 	Races []string `json:"races,omitempty"`
+	// Perturb is what has to be done to scenarios besides what they say before all of them come: restart, touch or clean.
+	Perturb []string `json:"perturb,omitempty"`
 	// When says in words in which cases each of them comes.
 	When string           `json:"when"`
 	Wrap proxy.Middleware `json:"-"`
@@ -31,7 +33,7 @@ func Zoo() []Defect {
 		firewallRejectsNeighbourDiscovery, rejectBeforeServiceAccept, duplicateRulesEachSync, vipRouteWithoutSource,
 		externalPolicyStarvesClusterIP, affinityIgnored, affinityTimeoutIgnored, updateIgnored, serviceProxyNameIgnored, nodePortOfOneFamily, modeProxyBound,
 		externalAddressOfOthersServed, terminatingDropped, servingBesideReady, onlyFirstSlice, stalePortOfEndpoint, hairpinMissing, hairpinMask32,
-		staleVIP, staleVIPRoute, localIPsNeverStored, addressGivenTwice, requestIgnored,
+		staleVIP, staleVIPRoute, localIPsNeverStored, addressGivenTwice, requestIgnored, addressChangesOnUpdate,
 		endpointCut, weightZeroForGood, drainedNeverDeleted, conflictUntold,
 	}
 }

@@ -84,8 +84,9 @@ var stalePortOfEndpoint = Defect{
 	Name:     "stale-port-of-endpoint",
 	Issue:    "cloudnativelabs/kube-router#841",
 	Summary:  "when an endpoint gets another port, the old destination stays beside the new one",
-	Findings: []string{"ipvs-dest-unjustified"},
-	When:     "wherever the port of an endpoint changes while its address stays",
+	Findings: []string{"ipvs-dest-unjustified", "restart-changed-state"},
+	Perturb:  []string{"restart"},
+	When:     "wherever the port of an endpoint changes while its address stays; restart-changed-state at a restart after that, which forgets the old one",
 	Wrap:     proxy.Middleware{Writer: func(w apply.Writer) apply.Writer { return portsForgotten{w, map[plan.Service]map[plan.Dest]bool{}} }},
 }
 

@@ -32,8 +32,9 @@ var staleVIP = Defect{
 	Name:     "stale-vip",
 	Issue:    "cloudnativelabs/kube-router#438",
 	Summary:  "a service address that is no longer served stays on the link",
-	Findings: []string{"vip-address-unjustified"},
-	When:     "wherever an address is given up",
+	Findings: []string{"vip-address-unjustified", "state-left-behind"},
+	Perturb:  []string{"clean"},
+	When:     "wherever an address is given up; state-left-behind where all Services are deleted in the end",
 	Wrap:     proxy.Middleware{Writer: func(w apply.Writer) apply.Writer { return vipsKept{w} }},
 }
 
