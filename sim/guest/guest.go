@@ -235,9 +235,9 @@ func Available() error {
 	}
 	const elsewhere = "run proxyproof on Debian or Ubuntu, or as root on a kernel with IPVS"
 	for _, m := range []Missing{
-		{qemuName(), "it runs the VM", "apt-get install --no-install-recommends " + emulator},
 		{"apt-get", "it fetches the VM's kernel and tools", elsewhere},
 		{"dpkg-deb", "it reads the packages of the VM's kernel and tools", elsewhere},
+		{qemuName(), "it runs the VM", "apt-get install --no-install-recommends " + emulator}, // the last: it is of use only with apt
 	} {
 		if _, err := exec.LookPath(m.Program); err != nil {
 			return m
