@@ -253,7 +253,7 @@ func (w *Worker) Push(ctx context.Context, f File) error {
 	}
 	defer file.Close()
 	if err := w.conn.SendFile(f.Hash, f.Size, file); err != nil {
-		return fmt.Errorf("push %s to the worker: %w", f.Path, err)
+		return fmt.Errorf("push %s to the worker: %w", f.Path, w.reason(err))
 	}
 	select {
 	case stored := <-w.stored:
