@@ -2,6 +2,7 @@
 package report
 
 import (
+	"errors"
 	"time"
 
 	"proxyproof/harness/event"
@@ -27,7 +28,11 @@ type Outcome struct {
 	Events   []event.Event
 	Start    time.Time
 	Took     time.Duration // by the orchestrator's clock
+	NotRun   bool          // it was given up before it began; its verdict is infra
 }
+
+// ErrNotRun is in the error of a case that was given up before it began.
+var ErrNotRun = errors.New("not run")
 
 // Summary is the end of a run.
 type Summary struct {
@@ -62,7 +67,7 @@ type Reporter interface {
 
 // OutcomeOf reads the stream of a case. A stream without a verdict is infra, with the error that ended it.
 func OutcomeOf(c Case, events []event.Event, start time.Time, took time.Duration, err error) Outcome {
-	o := Outcome{Case: c, Events: events, Start: start, Took: took}
+	o := Outcome{Case: c, Events: events, Start: start, Took: took, NotRun: errors.Is(err, ErrNotRun)}
 	for _, e := range events {
 		if e.Finding != nil {
 			o.Findings = append(o.Findings, *e.Finding)

@@ -66,6 +66,25 @@ func TestOutcomeWithoutVerdictIsInfra(t *testing.T) {
 	}
 }
 
+func TestCasesThatWereNotRunAreCountedNotListed(t *testing.T) {
+	c := Case{ID: "s/ipv4@x", Scenario: &scenario.Scenario{Name: "s"}}
+	var b bytes.Buffer
+	terminal := Terminal{W: &b}
+	s := Summary{}
+	for _, err := range []error{errors.New("no image"), fmt.Errorf("%w: no worker", ErrNotRun), fmt.Errorf("%w: no worker", ErrNotRun)} {
+		o := OutcomeOf(c, nil, time.Time{}, 0, err)
+		terminal.Ended(o)
+		s.Outcomes = append(s.Outcomes, o)
+	}
+	if err := terminal.Finish(s); err != nil {
+		t.Fatal(err)
+	}
+	if text := b.String(); strings.Count(text, c.ID) != 1 || !strings.Contains(text, "no image") || !strings.Contains(text, "\n2 more cases not run: no worker\n") ||
+		!strings.HasSuffix(text, "0 passed, 3 failed (3 failed through trouble of our own)\n") {
+		t.Errorf("got\n%s", text)
+	}
+}
+
 func TestCountLine(t *testing.T) {
 	s := Summary{Outcomes: []Outcome{outcome(event.Pass), outcome(event.Known), outcome(event.Fail), outcome(event.Infra), outcome(event.StaleKnown), outcome(event.Skip)}}
 	if got := CountLine(s); got != "2 passed, 3 failed, 1 skipped (1 passed with known issues, 1 failed through trouble of our own)" {

@@ -41,8 +41,11 @@ func (t Terminal) Notice(text string) { fmt.Fprintln(t.W, text) }
 // Event is of no interest before the case has ended.
 func (t Terminal) Event(event.Event) {}
 
-// Ended writes the case's line.
+// Ended writes the case's line. Cases that were not run are only counted at the end: they would bury the reason.
 func (t Terminal) Ended(o Outcome) {
+	if o.NotRun {
+		return
+	}
 	fmt.Fprintf(t.W, "%-11s %-70s %6.1fs\n", strings.ToUpper(string(o.Verdict.Kind)), o.Case.ID, o.Took.Seconds())
 	switch o.Verdict.Kind {
 	case event.Pass, event.Known:
@@ -66,6 +69,9 @@ func (t Terminal) Finish(s Summary) error {
 			fmt.Fprintf(t.W, "; peak memory %d MiB", m.PeakMemory>>20)
 		}
 		fmt.Fprintln(t.W)
+	}
+	if line := notRun(s); line != "" {
+		fmt.Fprintln(t.W, line)
 	}
 	if len(s.Outcomes) > 0 {
 		fmt.Fprintln(t.W, times(s))
@@ -104,6 +110,21 @@ func CountLine(s Summary) string {
 	return line
 }
 
+// notRun counts the cases that were given up, and says why.
+func notRun(s Summary) string {
+	var reason string
+	n := 0
+	for _, o := range s.Outcomes {
+		if o.NotRun {
+			n, reason = n+1, o.Verdict.Reason
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return counted(n, "more case") + " " + reason
+}
+
 // times tells where the wall time went.
 func times(s Summary) string {
 	phases := map[string]time.Duration{}
@@ -121,8 +142,12 @@ func times(s Summary) string {
 			parts = append(parts, fmt.Sprintf("%s %.1f s", name, phases[name].Seconds()))
 		}
 	}
-	return fmt.Sprintf("wall time %.1f s; a case takes %.1f s in the median, %.1f s at worst; summed over cases: %s",
-		s.Took.Seconds(), all[len(all)/2].Seconds(), all[len(all)-1].Seconds(), strings.Join(parts, ", "))
+	line := fmt.Sprintf("wall time %.1f s; a case takes %.1f s in the median, %.1f s at worst",
+		s.Took.Seconds(), all[len(all)/2].Seconds(), all[len(all)-1].Seconds())
+	if len(parts) > 0 {
+		line += "; summed over cases: " + strings.Join(parts, ", ")
+	}
+	return line
 }
 
 // phaseTimes sums the time between phase events.

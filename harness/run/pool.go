@@ -37,7 +37,7 @@ type pool struct {
 const maxOpenFailures = 2
 
 // errGivenUp ends a run whose workers do not come up.
-var errGivenUp = errors.New("no worker comes up; given up")
+var errGivenUp = fmt.Errorf("%w: no worker comes up", report.ErrNotRun)
 
 // run executes the tasks in their order, as many at a time as there is room for, and delivers each outcome. It returns when all have ended.
 func (p *pool) run(ctx context.Context, tasks []task, deliver func(report.Outcome)) {
