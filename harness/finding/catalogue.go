@@ -297,6 +297,13 @@ var addresses = []Entry{
 		LookAt:  "For IPv6, the routes that the kernel adds for any address: metric 0 in table local, metric 256 in table main. Both must go.",
 	},
 	{
+		ID:      "sysctl-wrong",
+		Summary: "A sysctl of the node for IPVS or ARP is not what Services need.",
+		Meaning: "All entries can be right, and connections still go to endpoints that are gone, wait, or are answered by the wrong node; " +
+			"the sentence says which (cloudnativelabs/kube-router#413, kubernetes/kubernetes#71358).",
+		LookAt: "Whether the subject sets it at its start, and whether something else, a test's set-up included, sets it back.",
+	},
+	{
 		ID:      "lb-address-missing",
 		Summary: "A Service of type LoadBalancer was given no address in one of its families.",
 		Meaning: "The Service stays pending and is not reachable from outside through a load balancer address.",

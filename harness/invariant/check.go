@@ -12,7 +12,7 @@ import (
 
 // All are the invariants, in the order in which they are judged.
 func All() []Check {
-	return []Check{localIPs(), svip(), foreign(), ipvs(), firewall(), alive()}
+	return []Check{localIPs(), svip(), foreign(), ipvs(), firewall(), alive(), sysctls()}
 }
 
 // whileRunning judges only while the subject runs as it should. What a dead one left behind depends on the moment of its death,

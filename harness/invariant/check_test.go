@@ -192,6 +192,9 @@ var faults = []fault{
 	{id: "vip-route-wrong", name: "left over", do: func(t *testing.T, n *node, f world.Family) {
 		n.Now.Routes = append(n.Now.Routes, netstate.Route{Table: 255, Type: "local", Dst: netip.PrefixFrom(lb(f).Next(), f.HostBits()), Link: "kube-dummy-if", Src: nodeAddr(f)})
 	}},
+	{id: "sysctl-wrong", unfamilied: true, do: func(t *testing.T, n *node, f world.Family) {
+		n.Now.Sysctls["net.ipv4.vs.expire_nodest_conn"] = "0"
+	}},
 	{id: "lb-address-missing", do: func(t *testing.T, n *node, f world.Family) {
 		s := n.service("example")
 		s.Status.LoadBalancer.Ingress = slices.DeleteFunc(s.Status.LoadBalancer.Ingress, func(i corev1.LoadBalancerIngress) bool { return i.IP == lb(f).String() })

@@ -102,6 +102,8 @@ var kinds = []struct {
 	{`^IPVS\[.*\]\.(Flags|IPv6)`, ""},      // see TestEachFault; the address tells the family
 	{`^IPVS\[.*\]\.(Scheduler|Persistent)`, "ipvs-service-wrong"},
 	{`^IPVS`, "ipvs-service-missing"},
+	{`^Sysctls\[net\.ipv4\.ip_forward\]`, ""}, // the node's business
+	{`^Sysctls`, "sysctl-wrong"},
 	{`^Sets\[.*\]\.Options`, ""}, // hash sizes
 	{`^Sets\[[^]]*local-ips\]`, "local-ips-incomplete"},
 	{`^Sets\[[^]]*svip-prt\]`, "svip-prt-incomplete"},

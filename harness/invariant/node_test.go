@@ -49,6 +49,10 @@ func newNode(families ...world.Family) *node {
 	n.Now.Links = []netstate.Link{
 		{Name: "eth0", Kind: "veth", Up: true}, {Name: "kube-dummy-if", Kind: "dummy", Up: true}, {Name: "lo", Kind: "loopback", Up: true},
 	}
+	n.Now.Sysctls = map[string]string{
+		"net.ipv4.vs.conntrack": "1", "net.ipv4.vs.expire_nodest_conn": "1", "net.ipv4.vs.expire_quiescent_template": "1", "net.ipv4.vs.conn_reuse_mode": "0",
+		"net.ipv4.conf.all.arp_ignore": "1", "net.ipv4.conf.all.arp_announce": "2", "net.ipv4.ip_forward": "1",
+	}
 	for _, f := range families {
 		n.Node.Addresses[f] = []netip.Addr{nodeAddr(f), secondAddr(f)}
 		for _, a := range n.Node.Addresses[f] {

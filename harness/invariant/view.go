@@ -61,9 +61,12 @@ const (
 	// KeepConflictEvents: where somebody else has the virtual service that a Service wants, an Event on the Service says so.
 	KeepConflictEvents
 
+	// KeepSysctls: the settings of IPVS and ARP.
+	KeepSysctls
+
 	// KeepAll is what the contract asks for at its strictest.
 	KeepAll = KeepIPVS | KeepSets | KeepAddresses | KeepNodePortsPerFamily | KeepFirewall | KeepRequestedAddresses |
-		KeepConflictEvents
+		KeepConflictEvents | KeepSysctls
 )
 
 // Has tells whether all of the others are in the set.

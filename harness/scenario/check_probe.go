@@ -65,6 +65,7 @@ func (c *checker) checkAnswer(e *Expect, t Target, p probe) {
 	if len(e.Backends) == 1 && e.Sticky {
 		c.report(c.at(&e.Sticky), "name all backends that the Service has", "sticky cannot fail with a single backend")
 	}
+	c.checkKeepsPort(e, t, p)
 	if !pods && e.Source != "" {
 		c.report(c.at(&e.Source), "leave it out", "only pods that answer a reach tell whom they saw")
 	}
@@ -80,6 +81,19 @@ func (c *checker) checkAnswer(e *Expect, t Target, p probe) {
 		if pods && e.Source != "" && c.cast.nodes[name] != nil && c.entersAt(name, e.Via, t) == name {
 			c.report(c.at(&e.From[i]), "probe from a pod or a client", "from node %s the address of the client is that of the node", name)
 		}
+	}
+}
+
+// checkKeepsPort: a flow has no end only over UDP, and goes to one backend.
+func (c *checker) checkKeepsPort(e *Expect, t Target, p probe) {
+	switch {
+	case !e.KeepsPort:
+	case p.kind != probeReach || t.Protocol != world.UDP:
+		c.report(c.at(&e.KeepsPort), "leave it out", "keepsPort is about a UDP target that is reached")
+	case e.Sticky:
+		c.report(c.at(&e.KeepsPort), "leave one of the two out", "with one port there is one flow, which says nothing about affinity")
+	case len(e.Backends) > 1:
+		c.report(c.at(&e.KeepsPort), "name one backend", "what comes from one port goes to one backend, not to each of %d", len(e.Backends))
 	}
 }
 

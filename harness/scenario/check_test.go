@@ -163,6 +163,8 @@ func TestSense(t *testing.T) {
 		{"{ping: node(cp), from: idle}", "{ping: node(cp), from: idle, status: 200}", "200}", "status is that of a healthcheck target that is reached", "leave it out"},
 		{"{ping: node(cp), from: idle}", "{ping: node(cp), from: idle, source: nodes}", "nodes}", `source: unknown source "nodes"`, "did you mean node? sources: client, node"},
 		{"backends: [web-1]}", "backends: [web-1], sticky: true}", "true}", "sticky cannot fail with a single backend", "name all backends"},
+		{"{ping: node(cp), from: idle}", "{ping: node(cp), from: idle, keepsPort: true}", "true}", "keepsPort is about a UDP target that is reached", "leave it out"},
+		{"backends: [web-1]}", "backends: [web-1], keepsPort: true}", "true}", "keepsPort is about a UDP target that is reached", "leave it out"},
 		{"backends: [web-1]}", "source: node}", "cp], source", "from node cp the address of the client is that of the node", "probe from a pod or a client"},
 		{`to: "node(cp)[1]", kind: ping`, `to: "pod(web-1):53/sctp"`, `"pod(web-1):53/sctp"`, "hold pod(web-1):53/sctp: pod web-1 listens on 8080/tcp, 53/udp", "add the port to its listen"},
 		// The API server.

@@ -324,6 +324,9 @@ type Expect struct {
 	Backends Names `yaml:"backends,omitempty"`
 	// Sticky: all new connections of one place are answered by the same backend.
 	Sticky bool `yaml:"sticky,omitempty"`
+	// KeepsPort: the place asks from one port in all checks of the target that say so, as a program does that never closes its UDP
+	// socket. To the kernel it is one flow, whatever becomes of the endpoints.
+	KeepsPort bool `yaml:"keepsPort,omitempty"`
 	// Source is whose address the server sees: "client" for that of the place that probes, "node" for one of the entry node's.
 	Source Source `yaml:"source,omitempty"`
 	// Status is the HTTP status of a healthcheck target; 200 if left out.

@@ -84,6 +84,9 @@ func (e Expect) String() string {
 	if e.Sticky {
 		title += ", always the same backend"
 	}
+	if e.KeepsPort {
+		title += " at the same port"
+	}
 	if e.Source != "" {
 		title += fmt.Sprintf(", with the address of the %s", e.Source)
 	}

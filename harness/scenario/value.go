@@ -95,7 +95,7 @@ func holdKinds() []string { return []string{HoldHTTPS, HoldTCP, HoldUDP, HoldPin
 
 // Invariants are the names by which Scenario.Exempt can switch a check off. They are those of package invariant.
 func Invariants() []string {
-	return []string{"local-ips", "svip", "foreign", "ipvs", "firewall", "subject"}
+	return []string{"local-ips", "svip", "foreign", "ipvs", "firewall", "subject", "sysctls"}
 }
 
 func wordsOf[T ~string](list ...T) []string {

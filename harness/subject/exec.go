@@ -61,6 +61,7 @@ var keepNames = map[string]invariant.Keep{
 	"node-ports-per-family": invariant.KeepNodePortsPerFamily,
 	"requested-addresses":   invariant.KeepRequestedAddresses,
 	"conflict-events":       invariant.KeepConflictEvents,
+	"sysctls":               invariant.KeepSysctls,
 }
 
 // placeholder is what args and env may contain.

@@ -83,7 +83,7 @@ func (kubeRouter) IsError(line string) bool {
 func (kubeRouter) Ready() Ready { return Ready{IPVS: true} }
 
 func (k kubeRouter) Keeps() invariant.Keep {
-	keeps := invariant.KeepIPVS | invariant.KeepSets | invariant.KeepAddresses | invariant.KeepFirewall
+	keeps := invariant.KeepIPVS | invariant.KeepSets | invariant.KeepAddresses | invariant.KeepFirewall | invariant.KeepSysctls
 	if since(k.version, "v2.11.0") {
 		keeps |= invariant.KeepNodePortsPerFamily
 	}

@@ -38,7 +38,9 @@ type caseRun struct {
 	holding bool // the holds of Services have begun
 	settler *settler
 	turns   turns
-	first   []*netstate.State // of the nodes, when the subject had been started and there was no Service yet; nil if it never was so
+	// keptPorts are the ports of flows.
+	keptPorts map[flow]uint16
+	first     []*netstate.State // of the nodes, when the subject had been started and there was no Service yet; nil if it never was so
 	patience
 }
 
@@ -90,7 +92,8 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 		return err
 	}
 	now := measureSpeed()
-	c := &caseRun{job: job, speed: max(w.speed, now), window: stretch(settleWindow, min(now, windowMost)), record: record, build: subjectBuild, helps: &w.helps}
+	c := &caseRun{job: job, speed: max(w.speed, now), window: stretch(settleWindow, min(now, windowMost)), record: record, build: subjectBuild, helps: &w.helps,
+		keptPorts: map[flow]uint16{}}
 	if job.Other != nil {
 		other, err := w.build(*job.Other)
 		if err != nil {

@@ -130,10 +130,28 @@ func (c *caseRun) expectJobs(e scenario.Expect) ([]job, error) {
 		}
 		for _, t := range targets {
 			t.via = firstNonEmpty(e.Via, t.via)
+			if e.KeepsPort {
+				t.localPort = c.keptPort(from, t)
+			}
 			jobs = append(jobs, c.expectJob(e, from, t))
 		}
 	}
 	return jobs, nil
+}
+
+// flow is what a place keeps sending to a target from one port.
+type flow struct {
+	from string
+	to   netip.AddrPort
+}
+
+// keptPort is the port of the place's flow to the target; at first a new one.
+func (c *caseRun) keptPort(from world.Place, t target) uint16 {
+	f := flow{from.Name(), netip.AddrPortFrom(t.address, t.port)}
+	if c.keptPorts[f] == 0 {
+		c.keptPorts[f] = from.SourcePort()
+	}
+	return c.keptPorts[f]
 }
 
 // noTarget is the finding that there is nothing to probe: the Service has no such address (yet).
@@ -198,6 +216,7 @@ func (c *caseRun) expectHTTPS(ctx context.Context, from world.Place, t target) (
 // once probes a target once with what it speaks.
 func (c *caseRun) once(ctx context.Context, from world.Place, t target) probe.Result {
 	aim := c.aim(from, t.via, netip.AddrPortFrom(t.address, t.port))
+	aim.LocalPort = t.localPort
 	switch {
 	case t.https:
 		return probe.HTTPS(ctx, aim, c.readyz(t.address))

@@ -29,6 +29,7 @@ type target struct {
 	status    int    // that it is to answer with
 	node      string // the node whose address it is, or ""
 	via       string // the node through which clients enter unless the scenario says otherwise
+	localPort uint16 // from which it is asked; 0 is a new one each time
 }
 
 func (t target) family() world.Family { return world.FamilyOf(t.address) }

@@ -33,7 +33,7 @@ func Zoo() []Defect {
 		firewallRejectsNeighbourDiscovery, rejectBeforeServiceAccept, duplicateRulesEachSync, vipRouteWithoutSource,
 		externalPolicyStarvesClusterIP, affinityIgnored, affinityTimeoutIgnored, updateIgnored, serviceProxyNameIgnored, nodePortOfOneFamily, modeProxyBound,
 		externalAddressOfOthersServed, terminatingDropped, servingBesideReady, onlyFirstSlice, stalePortOfEndpoint, hairpinMissing, hairpinMask32,
-		staleVIP, staleVIPRoute, localIPsNeverStored, addressGivenTwice, requestIgnored, addressChangesOnUpdate,
+		staleVIP, staleVIPRoute, nodestConnectionsKept, localIPsNeverStored, addressGivenTwice, requestIgnored, addressChangesOnUpdate,
 		endpointCut, weightZeroForGood, drainedNeverDeleted, conflictUntold,
 	}
 }

@@ -24,6 +24,8 @@ type Aim struct {
 	Via string
 	// Local is the address to bind; it goes before Via.
 	Local netip.Addr
+	// LocalPort is the port to bind; 0 is one that no probe used before.
+	LocalPort uint16
 	// To is a literal address; the port is 0 for pings.
 	To netip.AddrPort
 	// Timeout after which a probe is called silent. TCP sends a lost SYN again after 1 s, then after 2 s more: less than 3 s on a

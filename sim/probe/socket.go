@@ -88,13 +88,16 @@ func (a Aim) bind(fd, protocol int) error {
 	for attempt := 1; ; attempt++ {
 		at := netip.AddrPortFrom(local, 0)
 		if ports {
+			at = netip.AddrPortFrom(local, a.LocalPort)
+		}
+		if ports && a.LocalPort == 0 {
 			at = netip.AddrPortFrom(local, a.From.SourcePort())
 		}
 		err := unix.Bind(fd, sockaddr(at))
 		if err == nil {
 			return nil
 		}
-		if err != unix.EADDRINUSE || attempt == bindAttempts {
+		if err != unix.EADDRINUSE || a.LocalPort != 0 || attempt == bindAttempts {
 			return fmt.Errorf("bind %s: %w", at, os.NewSyscallError("bind", err))
 		}
 	}
