@@ -171,6 +171,16 @@ func mutate(v reflect.Value, path string, try func(path string)) {
 			with(v, reflect.AppendSlice(rest, v.Slice(i+1, v.Len())), func() { try(where) })
 			mutate(v.Index(i), where, try)
 		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			old, changed := v.MapIndex(key), reflect.New(v.Type().Elem()).Elem()
+			changed.Set(old)
+			mutate(changed, path+"["+key.String()+"]", func(path string) {
+				v.SetMapIndex(key, changed)
+				try(path)
+				v.SetMapIndex(key, old)
+			})
+		}
 	case reflect.String:
 		with(v, reflect.ValueOf(v.String()+"x").Convert(v.Type()), func() { try(path) })
 	case reflect.Bool:
