@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,10 +89,7 @@ func (a Aim) bind(fd, protocol int) error {
 	for attempt := 1; ; attempt++ {
 		at := netip.AddrPortFrom(local, 0)
 		if ports {
-			at = netip.AddrPortFrom(local, a.LocalPort)
-		}
-		if ports && a.LocalPort == 0 {
-			at = netip.AddrPortFrom(local, a.From.SourcePort())
+			at = netip.AddrPortFrom(local, cmp.Or(a.LocalPort, a.From.SourcePort()))
 		}
 		err := unix.Bind(fd, sockaddr(at))
 		if err == nil {
