@@ -35,7 +35,7 @@ func (v View) families() []world.Family {
 func (v View) expectation() oracle.Expectation {
 	return oracle.Expect(oracle.Input{
 		Services: v.Objects.Services, Slices: v.Objects.Slices,
-		Node: v.Node.Name, Addresses: v.Node.Addresses, Local: v.local(), Families: v.Families, Ranges: v.Ranges, Options: v.Options,
+		Node: v.Node.Name, Nodes: v.Objects.Nodes, Addresses: v.Node.Addresses, Local: v.local(), Families: v.Families, Ranges: v.Ranges, Options: v.Options,
 		NodePortsPerFamily: v.Keeps.Has(KeepNodePortsPerFamily),
 	})
 }

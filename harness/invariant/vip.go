@@ -31,6 +31,8 @@ const (
 type vips struct {
 	family            world.Family
 	required, allowed map[netip.Addr]string
+	// held are addresses that Services name and another node or a pod has.
+	held map[netip.Addr]string
 	// foreign are addresses that the link had before the subject started.
 	foreign map[netip.Addr]bool
 }
@@ -53,7 +55,13 @@ func (v View) vips(e oracle.Expectation, f world.Family) vips {
 	w.required = addresses(e, f, func(s oracle.Service) bool {
 		return s.Kind != oracle.NodePort && s.Required && own[s.Address.String()] == ""
 	})
-	w.allowed = addresses(e, f, func(s oracle.Service) bool { return s.Kind != oracle.NodePort })
+	w.allowed = addresses(e, f, func(s oracle.Service) bool { return s.Kind != oracle.NodePort && s.Holder == "" })
+	w.held = map[netip.Addr]string{}
+	for _, s := range e.Services {
+		if s.Holder != "" && s.Family() == f {
+			w.held[s.Address] = fmt.Sprintf("%s (%s of Service %s)", s.Holder, s.Kind, s.Owner)
+		}
+	}
 	for _, u := range e.Unjudged {
 		for _, k := range u.Keys {
 			w.allowed[k.Address] = u.Why
@@ -120,6 +128,8 @@ func (v View) unjustifiedVIPs(w vips) []finding.Finding {
 		p := present[a]
 		switch why, ok := w.allowed[a]; {
 		case w.foreign[a]:
+		case !ok && w.held[a] != "":
+			extra = append(extra, fmt.Sprintf("%s, which is %s: the node can no longer reach it", p, w.held[a]))
 		case !ok:
 			extra = append(extra, p.String()+", which is no Service's")
 		case !p.IsSingleIP():

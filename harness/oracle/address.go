@@ -14,6 +14,8 @@ type claim struct {
 	Key
 	kind     Kind
 	required bool
+	// holder names who has the address already; "" if a node may take it on.
+	holder string
 	// port is the name of the Service's port, by which slices refer to it.
 	port string
 }
@@ -27,10 +29,18 @@ func (in Input) claims(s *corev1.Service) []claim {
 			if err != nil || !in.serves(world.FamilyOf(a)) || kind == ExternalIP && in.isTaken(a, s) {
 				return
 			}
-			// Endpoints exist only in the Service's own families. What becomes of an address of another one is not defined. An external
-			// address that is the node's own needs nobody to take it on; to serve it there, or to keep a Service from it, is up to the proxy.
-			required := slices.Contains(familiesOf(s), world.FamilyOf(a)) && (kind != ExternalIP || !slices.Contains(in.Addresses[world.FamilyOf(a)], a))
-			all = append(all, claim{Key{a, protocolOf(p.Protocol), uint16(p.Port)}, kind, required, p.Name})
+			// Endpoints exist only in the Service's own families. What becomes of an address of another one is not defined.
+			c := claim{
+				Key: Key{a, protocolOf(p.Protocol), uint16(p.Port)}, kind: kind, required: slices.Contains(familiesOf(s), world.FamilyOf(a)), port: p.Name,
+			}
+			if kind != ClusterIP {
+				if isSpecial(a) {
+					return
+				}
+				c.holder = in.holder(a)
+				c.required = c.required && c.holder == "" && !in.isOwn(a) && in.expected(kind, a)
+			}
+			all = append(all, c)
 		}
 		for _, text := range clusterIPs(s) {
 			add(ClusterIP, text)
@@ -76,11 +86,11 @@ func (in Input) nodePorts(s *corev1.Service, p corev1.ServicePort) []claim {
 		}
 		for i, a := range in.Addresses[f] {
 			required := i == 0 && (in.NodePortsPerFamily || f == in.Families[0]) || in.Options.NodePortsOnAllAddresses
-			all = append(all, claim{Key{a, protocolOf(p.Protocol), uint16(p.NodePort)}, NodePort, required, p.Name})
+			all = append(all, claim{Key: Key{a, protocolOf(p.Protocol), uint16(p.NodePort)}, kind: NodePort, required: required, port: p.Name})
 		}
 		for _, a := range in.Local {
 			if in.Options.NodePortsOnAllAddresses && world.FamilyOf(a) == f && !slices.Contains(in.Addresses[f], a) {
-				all = append(all, claim{Key{a, protocolOf(p.Protocol), uint16(p.NodePort)}, NodePort, false, p.Name})
+				all = append(all, claim{Key: Key{a, protocolOf(p.Protocol), uint16(p.NodePort)}, kind: NodePort, port: p.Name})
 			}
 		}
 	}

@@ -25,6 +25,8 @@ type Input struct {
 	Slices   []*discoveryv1.EndpointSlice
 	// Node is the name of the node in question; endpoints of that name are local.
 	Node string
+	// Nodes are all Node objects. What is another node's, or one of its pods', no node may take for its own.
+	Nodes []*corev1.Node
 	// Addresses of the Node object by family, primary first. A family without any is not served on this node.
 	Addresses map[world.Family][]netip.Addr
 	// Local are further addresses of the node's own links: loopback, link-local, what somebody has added. A proxy that is told to serve node
@@ -87,7 +89,10 @@ type Service struct {
 	Owner string
 	Kind  Kind
 	// Required is false for what a proxy may leave out.
-	Required  bool
+	Required bool
+	// Holder names who has the address already, another node or a pod. A virtual service may be there, since it catches one port of what the
+	// node itself sends; no link of this node may carry the address. "" for all other addresses.
+	Holder    string
 	Scheduler string
 	// Affinity is the time-out of session affinity in seconds; 0: none.
 	Affinity uint32

@@ -19,15 +19,28 @@ import (
 	"proxyproof/sim/world"
 )
 
-// onNode is a dual-stack cluster, IPv4 first, seen from node cp, which has two addresses of each family.
+// onNode is a dual-stack cluster of the nodes cp and worker, IPv4 first, seen from node cp, which has two addresses of each family.
 func onNode() oracle.Input {
 	return oracle.Input{
 		Node: "cp",
+		Nodes: []*corev1.Node{
+			nodeObject("cp", "192.0.2.10", "2001:db8:2::10", "198.19.1.0/24", "2001:db8:19:1::/64"),
+			nodeObject("worker", "192.0.2.20", "2001:db8:2::20", "198.19.2.0/24", "2001:db8:19:2::/64"),
+		},
 		Addresses: map[world.Family][]netip.Addr{
 			world.IPv4: {netip.MustParseAddr("192.0.2.10"), netip.MustParseAddr("192.0.2.11")},
 			world.IPv6: {netip.MustParseAddr("2001:db8:2::10"), netip.MustParseAddr("2001:db8:2::11")},
 		},
 		Families: []world.Family{world.IPv4, world.IPv6}, Ranges: world.DefaultRanges(), Options: scenario.Options{LoadBalancer: true},
+	}
+}
+
+func nodeObject(name, v4, v6 string, pods ...string) *corev1.Node {
+	return &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{PodCIDRs: pods},
+		Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{
+			{Type: corev1.NodeInternalIP, Address: v4}, {Type: corev1.NodeInternalIP, Address: v6}, {Type: corev1.NodeHostName, Address: name},
+		}},
 	}
 }
 
@@ -65,6 +78,9 @@ func write(e oracle.Expectation) []string {
 		line := s.Key.String()
 		if !s.Required {
 			line += " allowed"
+		}
+		if s.Holder != "" {
+			line += " on no link"
 		}
 		if s.Scheduler != "rr" {
 			line += " " + s.Scheduler
@@ -437,6 +453,44 @@ status: {loadBalancer: {ingress: [{ip: 203.0.113.1}]}}
 				"TCP 192.0.2.10:6443 allowed ->", "TCP 198.18.0.7:6443 ->", "TCP 198.18.0.8:80 ->", "TCP 198.51.100.5:6443 ->", "TCP 203.0.113.1:80 ->",
 			},
 		},
+		"external addresses that another node or a pod has": {
+			manifest: `kind: Service
+metadata: {name: a}
+spec: {clusterIP: 198.18.0.7, clusterIPs: [198.18.0.7, "2001:db8:18::7"], externalIPs: [192.0.2.20, "2001:db8:2::20", 198.19.1.20, "2001:db8:19:2::20"], ports: [{port: 80}]}
+`,
+			want: []string{
+				"TCP 192.0.2.20:80 allowed on no link ->", "TCP 198.18.0.7:80 ->", "TCP 198.19.1.20:80 allowed on no link ->",
+				"TCP [2001:db8:2::20]:80 allowed on no link ->", "TCP [2001:db8:18::7]:80 ->", "TCP [2001:db8:19:2::20]:80 allowed on no link ->",
+			},
+		},
+		"external addresses outside of the range are up to the proxy": {
+			manifest: `kind: Service
+metadata: {name: a}
+spec: {clusterIP: 198.18.0.7, externalIPs: [192.0.2.99, 198.18.0.99, 203.0.113.9, 198.51.100.5], ports: [{port: 80}]}
+`,
+			want: []string{
+				"TCP 192.0.2.99:80 allowed ->", "TCP 198.18.0.7:80 ->", "TCP 198.18.0.99:80 allowed ->", "TCP 198.51.100.5:80 ->", "TCP 203.0.113.9:80 allowed ->",
+			},
+		},
+		"a status with the addresses of nodes, pods and others": {
+			manifest: `kind: Service
+metadata: {name: a}
+spec: {type: LoadBalancer, clusterIP: 198.18.0.7, ports: [{port: 80}]}
+status: {loadBalancer: {ingress: [{ip: 192.0.2.10}, {ip: 192.0.2.11}, {ip: 192.0.2.20}, {ip: 198.19.2.20}, {ip: 192.0.2.99}, {ip: 203.0.113.1}]}}
+`,
+			want: []string{
+				"TCP 192.0.2.10:80 allowed ->", "TCP 192.0.2.11:80 allowed ->", "TCP 192.0.2.20:80 allowed on no link ->", "TCP 192.0.2.99:80 allowed ->",
+				"TCP 198.18.0.7:80 ->", "TCP 198.19.2.20:80 allowed on no link ->", "TCP 203.0.113.1:80 ->",
+			},
+		},
+		"addresses that mean something on the node alone are never served": {
+			manifest: `kind: Service
+metadata: {name: a}
+spec: {type: LoadBalancer, clusterIP: 198.18.0.7, ports: [{port: 80}]}
+status: {loadBalancer: {ingress: [{ip: 127.0.0.1}, {ip: "::1"}, {ip: "fe80::1"}, {ip: 169.254.1.1}, {ip: 224.0.0.1}, {ip: 0.0.0.0}]}}
+`,
+			want: []string{"TCP 198.18.0.7:80 ->"},
+		},
 		"two Services share an external address": {
 			manifest: `kind: Service
 metadata: {name: a}
@@ -477,15 +531,10 @@ endpoints: [{addresses: [198.19.1.20], conditions: {ready: false}}, {addresses: 
 		"one Service asks twice for one address, once for less": {
 			manifest: `kind: Service
 metadata: {name: a}
-spec: {internalTrafficPolicy: Local, clusterIP: 198.18.0.7, externalIPs: [198.18.0.7], ports: [{port: 80}]}
----
-kind: EndpointSlice
-metadata: {name: a-1, labels: {kubernetes.io/service-name: a}}
-addressType: IPv4
-ports: [{name: "", port: 8080}]
-endpoints: [{addresses: [198.19.1.20], nodeName: cp, conditions: {ready: false}}]
+spec: {type: LoadBalancer, clusterIP: 198.18.0.7, externalIPs: [203.0.113.1], ports: [{port: 80}]}
+status: {loadBalancer: {ingress: [{ip: 203.0.113.1}]}}
 `,
-			want: []string{"TCP 198.18.0.7:80 ->"},
+			want: []string{"TCP 198.18.0.7:80 ->", "TCP 203.0.113.1:80 ->"},
 		},
 		"two Services want one address": {
 			manifest: `kind: Service

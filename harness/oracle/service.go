@@ -82,7 +82,7 @@ func (in Input) virtual(s *corev1.Service, c claim) (v Service, ok bool) {
 		c.required = c.required && len(usable(endpoints)) > 0
 	}
 	return Service{
-		Key: c.Key, Owner: nameOf(s), Kind: c.kind, Required: c.required,
+		Key: c.Key, Owner: nameOf(s), Kind: c.kind, Required: c.required, Holder: c.holder,
 		Scheduler: schedulerOf(s), Affinity: affinityOf(s), Dests: destsOf(usable(endpoints)),
 	}, true
 }

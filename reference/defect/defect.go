@@ -32,7 +32,7 @@ func Zoo() []Defect {
 		localIPsIPv4Only, svipFromEveryIPVSService, staleCleanupDeletesForeignIPVS, foreignSetClobberedByRestore,
 		firewallRejectsNeighbourDiscovery, rejectBeforeServiceAccept, duplicateRulesEachSync, vipRouteWithoutSource,
 		externalPolicyStarvesClusterIP, affinityIgnored, affinityTimeoutIgnored, updateIgnored, serviceProxyNameIgnored, nodePortOfOneFamily, modeProxyBound,
-		externalAddressOfOthersServed, terminatingDropped, servingBesideReady, onlyFirstSlice, stalePortOfEndpoint, hairpinMissing, hairpinMask32,
+		externalAddressOfOthersServed, otherNodesAddressTaken, terminatingDropped, servingBesideReady, onlyFirstSlice, stalePortOfEndpoint, hairpinMissing, hairpinMask32,
 		staleVIP, staleVIPRoute, nodestConnectionsKept, localIPsNeverStored, addressGivenTwice, requestIgnored, addressChangesOnUpdate,
 		endpointCut, weightZeroForGood, drainedNeverDeleted, conflictUntold,
 	}

@@ -1,4 +1,4 @@
-// Package observe keeps a picture of what a proxy needs to know: Services, EndpointSlices and its own Node from the API, and
+// Package observe keeps a picture of what a proxy needs to know: Services, EndpointSlices and Nodes from the API, and
 // the addresses of the machine's links from the kernel.
 package observe
 
@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
@@ -27,13 +27,13 @@ import (
 
 // Observer is fed by the API.
 type Observer struct {
-	node      string
-	factories []informers.SharedInformerFactory
-	synced    []cache.InformerSynced
-	nodes     corelisters.NodeLister
-	services  corelisters.ServiceLister
-	slices    cache.Indexer // by Service
-	changed   chan struct{}
+	node     string
+	factory  informers.SharedInformerFactory
+	synced   []cache.InformerSynced
+	nodes    corelisters.NodeLister
+	services corelisters.ServiceLister
+	slices   cache.Indexer // by Service
+	changed  chan struct{}
 
 	lock    sync.Mutex
 	changes Changes // since they were last taken
@@ -41,8 +41,8 @@ type Observer struct {
 
 // Changes are what the API has told.
 type Changes struct {
-	// Node: the Node object is another in what a proxy looks at.
-	Node bool
+	// Nodes: a Node came or went, or has other addresses or pod ranges.
+	Nodes bool
 	// Services are those that came, changed or went, themselves or their EndpointSlices.
 	Services map[types.NamespacedName]bool
 	// Objects: a Service itself came, changed or went, and not only its endpoints.
@@ -56,12 +56,8 @@ const byService = "service"
 func New(client kubernetes.Interface, node string) (*Observer, error) {
 	o := &Observer{node: node, changed: make(chan struct{}, 1)}
 	all := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(strip))
-	own := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(strip),
-		informers.WithTweakListOptions(func(l *metav1.ListOptions) {
-			l.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, node).String()
-		}))
-	o.factories = []informers.SharedInformerFactory{all, own}
-	nodes, services, slices := own.Core().V1().Nodes(), all.Core().V1().Services(), all.Discovery().V1().EndpointSlices().Informer()
+	o.factory = all
+	nodes, services, slices := all.Core().V1().Nodes(), all.Core().V1().Services(), all.Discovery().V1().EndpointSlices().Informer()
 	if err := slices.AddIndexers(cache.Indexers{byService: indexByService}); err != nil {
 		return nil, fmt.Errorf("index EndpointSlices by Service: %w", err)
 	}
@@ -87,10 +83,13 @@ func indexByService(object any) ([]string, error) {
 	return []string{plan.ServiceOf(object.(*discoveryv1.EndpointSlice)).String()}, nil
 }
 
-// strip drops what a proxy never looks at.
+// strip drops what a proxy never looks at. The status of a Node is large (images, conditions), and a cluster has many.
 func strip(object any) (any, error) {
 	if m, ok := object.(metav1.Object); ok {
 		m.SetManagedFields(nil)
+	}
+	if n, ok := object.(*corev1.Node); ok {
+		n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses}
 	}
 	return object, nil
 }
@@ -100,9 +99,7 @@ const syncLimit = time.Minute
 
 // Start begins to watch, until the context ends, and returns when everything was told once.
 func (o *Observer) Start(ctx context.Context) error {
-	for _, f := range o.factories {
-		f.StartWithContext(ctx)
-	}
+	o.factory.StartWithContext(ctx)
 	limited, cancel := context.WithTimeout(ctx, syncLimit)
 	defer cancel()
 	if !cache.WaitForCacheSync(limited.Done(), o.synced...) {
@@ -115,21 +112,17 @@ func (o *Observer) Start(ctx context.Context) error {
 }
 
 // Stop waits for the watches to end after their context did.
-func (o *Observer) Stop() {
-	for _, f := range o.factories {
-		f.Shutdown()
-	}
-}
+func (o *Observer) Stop() { o.factory.Shutdown() }
 
-// nodeTold passes on what a proxy looks at, and not that the kubelet is alive.
+// nodeTold passes on what a proxy looks at, and not that a kubelet is alive. Of other nodes it is the addresses that no Service may take.
 func (o *Observer) nodeTold(old, now any) {
-	a, _ := old.(*corev1.Node)
-	b, _ := now.(*corev1.Node)
+	a, _ := last(old).(*corev1.Node)
+	b, _ := last(now).(*corev1.Node)
 	if a != nil && b != nil && equality.Semantic.DeepEqual(a.Status.Addresses, b.Status.Addresses) &&
-		equality.Semantic.DeepEqual(a.Labels, b.Labels) && equality.Semantic.DeepEqual(a.Spec, b.Spec) {
+		equality.Semantic.DeepEqual(a.Spec.PodCIDRs, b.Spec.PodCIDRs) {
 		return
 	}
-	o.note(func(c *Changes) { c.Node = true })
+	o.note(func(c *Changes) { c.Nodes = true })
 }
 
 func (o *Observer) serviceTold(old, now any) {
@@ -217,11 +210,16 @@ func (o *Observer) Picture() (plan.Picture, error) {
 	if err != nil {
 		return plan.Picture{}, fmt.Errorf("find the Node object %s: %w", o.node, err)
 	}
+	nodes, err := o.nodes.List(labels.Everything())
+	if err != nil {
+		return plan.Picture{}, fmt.Errorf("list Nodes: %w", err)
+	}
+	others := slices.DeleteFunc(nodes, func(n *corev1.Node) bool { return n.Name == o.node })
 	services, err := o.services.List(labels.Everything())
 	if err != nil {
 		return plan.Picture{}, fmt.Errorf("list Services: %w", err)
 	}
-	return plan.Picture{Node: node, Services: services, Slices: slicesOf(o.slices.List())}, nil
+	return plan.Picture{Node: node, Others: others, Services: services, Slices: slicesOf(o.slices.List())}, nil
 }
 
 // Services are those known now, for the allocator.

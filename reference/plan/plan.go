@@ -9,7 +9,9 @@ import (
 
 // Picture is what the proxy knows of the cluster. Its objects are not changed.
 type Picture struct {
+	// Node is the proxy's own, Others are all the others.
 	Node     *corev1.Node
+	Others   []*corev1.Node
 	Services []*corev1.Service
 	Slices   []*discoveryv1.EndpointSlice
 }
@@ -97,12 +99,12 @@ func (t target) plan() {
 			t.vip(ip, port, internal)
 		}
 		for _, ip := range spec.ExternalIPs {
-			if !t.isAnothers(ip, t.Name) {
+			if !t.isAnothers(ip, t.Name) && t.mayTakeOn(ip) {
 				t.vip(ip, port, external)
 			}
 		}
 		for _, ingress := range t.Service.Status.LoadBalancer.Ingress {
-			if spec.Type == corev1.ServiceTypeLoadBalancer && (ingress.IPMode == nil || *ingress.IPMode == corev1.LoadBalancerIPModeVIP) {
+			if spec.Type == corev1.ServiceTypeLoadBalancer && (ingress.IPMode == nil || *ingress.IPMode == corev1.LoadBalancerIPModeVIP) && t.mayTakeOn(ingress.IP) {
 				t.vip(ingress.IP, port, external)
 			}
 		}

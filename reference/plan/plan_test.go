@@ -22,6 +22,19 @@ var testNode = &corev1.Node{
 	}},
 }
 
+var otherNode = withPods(&corev1.Node{
+	ObjectMeta: metav1.ObjectMeta{Name: "worker"},
+	Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{
+		{Type: corev1.NodeInternalIP, Address: "192.0.2.20"}, {Type: corev1.NodeHostName, Address: "worker"},
+	}},
+}, "198.19.2.0/24")
+
+func withPods(n *corev1.Node, ranges ...string) *corev1.Node {
+	n = n.DeepCopy()
+	n.Spec.PodCIDRs = ranges
+	return n
+}
+
 var testFacts = Facts{Local: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.10"), netip.MustParseAddr("2001:db8:2::10")}}
 
 // randomPicture makes Services of every kind, with and without endpoints.
@@ -145,11 +158,16 @@ func TestPlanOneService(t *testing.T) {
 			s.Spec.Type = corev1.ServiceTypeLoadBalancer
 			s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "203.0.113.1", IPMode: ptr.To(corev1.LoadBalancerIPModeProxy)}, {IP: "203.0.113.2"}}
 		}, map[string]int{"198.18.0.5:80/tcp": 2, "192.0.2.10:30080/tcp": 2, "203.0.113.2:80/tcp": 2}},
-		"a node's address is no VIP":    {func(s *corev1.Service) { s.Spec.ExternalIPs = []string{"192.0.2.10"} }, map[string]int{"198.18.0.5:80/tcp": 2, "192.0.2.10:30080/tcp": 2}},
+		"a node's address is no VIP": {func(s *corev1.Service) { s.Spec.ExternalIPs = []string{"192.0.2.10"} }, map[string]int{"198.18.0.5:80/tcp": 2, "192.0.2.10:30080/tcp": 2}},
+		"another node's address, or a pod's, is nobody's VIP": {func(s *corev1.Service) {
+			s.Spec.Type = corev1.ServiceTypeLoadBalancer
+			s.Spec.ExternalIPs = []string{"192.0.2.20", "198.19.1.9", "198.19.2.9", "192.0.2.99"}
+			s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.10"}, {IP: "192.0.2.20"}, {IP: "198.19.2.9"}, {IP: "127.0.0.1"}, {IP: "203.0.113.2"}}
+		}, map[string]int{"198.18.0.5:80/tcp": 2, "192.0.2.10:30080/tcp": 2, "192.0.2.99:80/tcp": 2, "203.0.113.2:80/tcp": 2}},
 		"UDP has no endpoints of TCP's": {func(s *corev1.Service) { s.Spec.Ports[0].Protocol = "UDP" }, map[string]int{"198.18.0.5:80/udp": 0, "192.0.2.10:30080/udp": 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := Plan(Picture{Node: testNode, Services: []*corev1.Service{service(c.change)}, Slices: []*discoveryv1.EndpointSlice{slice}}, testFacts)
+			s := Plan(Picture{Node: withPods(testNode, "198.19.1.0/24"), Others: []*corev1.Node{otherNode}, Services: []*corev1.Service{service(c.change)}, Slices: []*discoveryv1.EndpointSlice{slice}}, testFacts)
 			got := map[string]int{}
 			for key, v := range s.Services {
 				got[key.String()] = len(v.Dests)

@@ -49,6 +49,7 @@ type Planner struct {
 	served   map[netip.Addr]int
 	hairpins map[Hairpin]int
 	owners   owners
+	holders  holders
 }
 
 // wish is what a Service would have if it were alone.
@@ -66,7 +67,7 @@ func NewPlanner(p Picture, f Facts, through ...Middleware) *Planner {
 	planner := &Planner{
 		node: p.Node.Name, nodeIPs: NodeIPs(p.Node), nodePortIPs: map[Family][]netip.Addr{}, through: through,
 		wishes: map[types.NamespacedName]*wish{}, claims: map[Service][]*wish{},
-		served: map[netip.Addr]int{}, hairpins: map[Hairpin]int{}, owners: newOwners(),
+		served: map[netip.Addr]int{}, hairpins: map[Hairpin]int{}, owners: newOwners(), holders: newHolders(p),
 		state: State{
 			Services: map[Service]Virtual{}, VIPs: map[netip.Addr]netip.Addr{}, LocalIPs: map[netip.Addr]bool{},
 			Hairpins: map[Hairpin]bool{}, Health: map[uint16]Health{}, Rules: map[Family]Rules{},

@@ -47,18 +47,20 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// Middleware stands at the seams of a proxy: before the kernel, before the planning of a Service, around the choice of load balancer
-// addresses, and before conflicts are reported. What is nil changes nothing.
+// Middleware stands at the seams of a proxy: before the kernel, before the planning of everything and of a Service, around the choice of load
+// balancer addresses, and before conflicts are reported. What is nil changes nothing.
 type Middleware struct {
-	Writer func(apply.Writer) apply.Writer
-	Object plan.Middleware
-	Choice func(allocate.Choice) allocate.Choice
-	Report func(conflict.Report) conflict.Report
+	Writer  func(apply.Writer) apply.Writer
+	Picture func(plan.Picture) plan.Picture
+	Object  plan.Middleware
+	Choice  func(allocate.Choice) allocate.Choice
+	Report  func(conflict.Report) conflict.Report
 }
 
 // seams are what all middleware together makes of them.
 type seams struct {
 	writer  apply.Writer
+	picture func(plan.Picture) plan.Picture
 	objects []plan.Middleware
 	choice  allocate.Choice
 	report  conflict.Report
@@ -68,6 +70,9 @@ func (s seams) wrapped(all []Middleware) seams {
 	for _, m := range all {
 		if m.Writer != nil {
 			s.writer = m.Writer(s.writer)
+		}
+		if m.Picture != nil {
+			s.picture = then(s.picture, m.Picture)
 		}
 		if m.Object != nil {
 			s.objects = append(s.objects, m.Object)
@@ -80,6 +85,10 @@ func (s seams) wrapped(all []Middleware) seams {
 		}
 	}
 	return s
+}
+
+func then(first, second func(plan.Picture) plan.Picture) func(plan.Picture) plan.Picture {
+	return func(p plan.Picture) plan.Picture { return second(first(p)) }
 }
 
 // Run is a proxy until the context ends. All kernel state stays.
@@ -118,7 +127,7 @@ func Run(ctx context.Context, c Config, middleware ...Middleware) error {
 	}
 	conflicts := conflict.New(client, component, c.Node)
 	defer conflicts.Close()
-	seams := seams{writer: kernel, choice: allocate.Choose, report: conflicts.Report}.wrapped(middleware)
+	seams := seams{writer: kernel, picture: func(p plan.Picture) plan.Picture { return p }, choice: allocate.Choose, report: conflicts.Report}.wrapped(middleware)
 	p := &proxy{
 		config: c, kernel: kernel, seams: seams, observer: observer, links: links, poke: func() {}, book: drain.New(c.DrainPeriod),
 		status: figures, health: &healthcheck.Server{Log: c.Log},
@@ -242,7 +251,7 @@ func (p *proxy) apply() error {
 	if changes.Objects {
 		p.poke()
 	}
-	if p.applier == nil || changes.Node || p.moved {
+	if p.applier == nil || changes.Nodes || p.moved {
 		p.moved = false
 		return p.syncAll()
 	}
@@ -269,7 +278,7 @@ func (p *proxy) syncAll() error {
 	if err != nil {
 		return err
 	}
-	p.planner = plan.NewPlanner(picture, plan.Facts{
+	p.planner = plan.NewPlanner(p.seams.picture(picture), plan.Facts{
 		Local: local, MasqueradeAll: p.config.MasqueradeAll, NodePortsOnAll: p.config.NodePortsOnAll,
 	}, p.seams.objects...)
 	state := p.planner.State()

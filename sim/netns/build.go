@@ -167,7 +167,11 @@ func (w *World) linkPod(i int) error {
 				return pod.addRoutes([]path{{to: anywhere(f), via: gateway, link: pair.peerIndex, onLink: true}})
 			},
 			func() error { return pod.addNeighbour(pair.peerIndex, gateway, l.gate) },
-			func() error { return node.addRoutes([]path{{to: single(addr), link: pair.index}}) },
+			// On a real node the bridge of the pods has an address. Our links have none, and for IPv6 the kernel would choose the address of the node
+			// that resembles the pod's most: a VIP (RFC 6724, rule 8).
+			func() error {
+				return node.addRoutes([]path{{to: single(addr), link: pair.index, source: gateway}})
+			},
 			func() error { return node.addNeighbour(pair.index, addr, l.mac) },
 		}
 		for _, step := range steps {

@@ -121,6 +121,8 @@ type path struct {
 	table int // 0: main
 	// onLink takes the gateway's presence on the link for granted: no address of the link covers it.
 	onLink bool
+	// source is the preferred source address; zero: the kernel chooses.
+	source netip.Addr
 }
 
 func (s *space) addRoute(p path) error {
@@ -129,6 +131,9 @@ func (s *space) addRoute(p path) error {
 		r.Gw = p.via.AsSlice()
 	} else if p.to.Addr().Is4() {
 		r.Scope = netlink.SCOPE_LINK
+	}
+	if p.source.IsValid() {
+		r.Src = p.source.AsSlice()
 	}
 	if p.onLink {
 		r.SetFlag(netlink.FLAG_ONLINK)
