@@ -16,6 +16,8 @@ import (
 	yamlstream "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
+
+	"proxyproof/sim/admission"
 )
 
 // Control is the harness's own path to the objects: in process, so that nothing that a proxy does can cut it.
@@ -155,7 +157,7 @@ func (c *Control) Put(_ context.Context, o runtime.Object) error {
 	c.s.store.lock.Lock()
 	defer c.s.store.lock.Unlock()
 	o = o.DeepCopyObject()
-	setDefaults(o)
+	admission.Default(o)
 	c.s.set(r, o)
 	return nil
 }

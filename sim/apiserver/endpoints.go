@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
+	"proxyproof/sim/admission"
 	"proxyproof/sim/world"
 )
 
@@ -65,7 +66,7 @@ func (s *Server) reconcileEndpoints(service *corev1.Service) {
 func (s *Server) slicesOf(service *corev1.Service, f corev1.IPFamily) []*discoveryv1.EndpointSlice {
 	var all []*discoveryv1.EndpointSlice
 	for _, pod := range s.selected(service) {
-		e, ok := s.endpoint(service, pod, familyOf(f))
+		e, ok := s.endpoint(service, pod, admission.FamilyOf(f))
 		if !ok {
 			continue
 		}

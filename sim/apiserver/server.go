@@ -26,6 +26,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	"proxyproof/sim/admission"
 	"proxyproof/sim/world"
 )
 
@@ -59,7 +60,7 @@ type Request struct {
 type Server struct {
 	config    Config
 	store     *store
-	alloc     *allocator
+	admission *admission.Admission // the store's lock guards it
 	authority *authority
 	cert      certificate
 	handler   http.Handler
@@ -88,9 +89,6 @@ func New(c Config) (*Server, error) {
 			return nil, fmt.Errorf("make an API server: no range of cluster addresses for %s", f)
 		}
 	}
-	if c.NodePorts == [2]uint16{} {
-		c.NodePorts = [2]uint16{30000, 32767}
-	}
 	if c.Record == nil {
 		c.Record = func(Request) {}
 	}
@@ -98,7 +96,8 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, store: newStore(), alloc: newAllocator(c), authority: authority, conns: map[*trackedConn]bool{}}
+	rules := admission.New(admission.Config{Families: c.Families, ServiceCIDRs: c.ServiceCIDRs, NodePorts: c.NodePorts, Seed: c.Seed})
+	s := &Server{config: c, store: newStore(), admission: rules, authority: authority, conns: map[*trackedConn]bool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cert.authority = authority
 	s.AddNames(netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())

@@ -12,6 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"proxyproof/sim/admission"
 )
 
 // The write path: metadata, defaults, allocation and validation, then the store, then the controllers that a real cluster runs
@@ -72,7 +75,7 @@ func (s *Server) updateLocked(r *resource, o runtime.Object, status bool) (runti
 		return nil, apierrors.NewConflict(r.groupResource(), m.GetName(), fmt.Errorf("the UID in the precondition (%s) does not match %s", u, was.GetUID()))
 	}
 	if r.status {
-		o = mergeStatus(o, old, status)
+		o = admission.Merge(o, old, status)
 		m = metaOf(o)
 	}
 	m.SetUID(was.GetUID())
@@ -96,28 +99,6 @@ func (s *Server) updateLocked(r *resource, o runtime.Object, status bool) (runti
 	s.store.put(r, o)
 	s.reconcile(r, o)
 	return o, nil
-}
-
-// mergeStatus takes the status of one and everything else of the other.
-func mergeStatus(o, old runtime.Object, status bool) runtime.Object {
-	from, to := old.DeepCopyObject(), o
-	if status {
-		from, to = o, old.DeepCopyObject()
-	}
-	switch to := to.(type) {
-	case *corev1.Service:
-		to.Status = from.(*corev1.Service).Status
-		if !status && to.Spec.Type != corev1.ServiceTypeLoadBalancer { // a real API server wipes it with any other write
-			to.Status.LoadBalancer = corev1.LoadBalancerStatus{}
-		}
-	case *corev1.Node:
-		to.Status = from.(*corev1.Node).Status
-	case *corev1.Pod:
-		to.Status = from.(*corev1.Pod).Status
-	case *corev1.Namespace:
-		to.Status = from.(*corev1.Namespace).Status
-	}
-	return to
 }
 
 // remove deletes an object, or marks it while finalizers hold it.
@@ -147,20 +128,22 @@ func (s *Server) remove(r *resource, namespace, name string, pre *metav1.Precond
 
 func (s *Server) removeLocked(r *resource, o runtime.Object) runtime.Object {
 	last := s.store.remove(r, o)
-	if service, ok := o.(*corev1.Service); ok {
-		s.alloc.release(service, nil)
-	}
+	s.admission.Release(o)
 	s.reconcile(r, o)
 	return last
 }
 
 // admit completes and checks an object that is about to be written; old is nil for a new one.
 func (s *Server) admit(r *resource, o, old runtime.Object) error {
-	if service, ok := o.(*corev1.Service); ok {
-		was, _ := old.(*corev1.Service)
-		return s.admitService(service, was)
+	var errs field.ErrorList
+	if old == nil {
+		errs = s.admission.Create(o)
+	} else {
+		errs = s.admission.Update(o, old)
 	}
-	setDefaults(o)
+	if len(errs) > 0 {
+		return apierrors.NewInvalid(r.gvk().GroupKind(), metaOf(o).GetName(), errs)
+	}
 	return nil
 }
 

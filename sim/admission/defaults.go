@@ -1,4 +1,4 @@
-package apiserver
+package admission
 
 import (
 	corev1 "k8s.io/api/core/v1"
@@ -8,9 +8,9 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// setDefaults completes an object other than a Service as a real API server does before it stores it, whoever wrote it. Clients rely
+// Default completes an object other than a Service as a real API server does before it stores it, whoever wrote it. Clients rely
 // on it and follow pointers that are never nil in a cluster: kube-router reads a Pod's terminationGracePeriodSeconds that way.
-func setDefaults(o runtime.Object) {
+func Default(o runtime.Object) {
 	switch o := o.(type) {
 	case *discoveryv1.EndpointSlice:
 		defaultSlice(o)

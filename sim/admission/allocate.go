@@ -1,4 +1,4 @@
-package apiserver
+package admission
 
 import (
 	"encoding/binary"
@@ -70,7 +70,7 @@ func (a *allocator) allocateIPs(o, old *corev1.Service, undo *[]func()) field.Er
 			switch {
 			case err != nil:
 				return field.ErrorList{field.Invalid(at.Index(i), spec.ClusterIPs[i], "must be a valid IP address")}
-			case !a.cidrs[familyOf(f)].Contains(ip):
+			case !a.cidrs[FamilyOf(f)].Contains(ip):
 				return field.ErrorList{field.Invalid(at, spec.ClusterIPs, fmt.Sprintf("failed to allocate IP %s: the provided IP is not in the valid range", ip))}
 			case a.ips[ip]:
 				return field.ErrorList{field.Invalid(at, spec.ClusterIPs, fmt.Sprintf("failed to allocate IP %s: provided IP is already allocated", ip))}
@@ -79,7 +79,7 @@ func (a *allocator) allocateIPs(o, old *corev1.Service, undo *[]func()) field.Er
 			*undo = append(*undo, func() { delete(a.ips, ip) })
 			continue
 		}
-		ip, ok := a.chooseIP(a.cidrs[familyOf(f)])
+		ip, ok := a.chooseIP(a.cidrs[FamilyOf(f)])
 		if !ok {
 			return field.ErrorList{field.Invalid(at, spec.ClusterIPs, "failed to allocate a serviceIP: range is full")}
 		}
@@ -89,13 +89,6 @@ func (a *allocator) allocateIPs(o, old *corev1.Service, undo *[]func()) field.Er
 	}
 	spec.ClusterIP = spec.ClusterIPs[0]
 	return nil
-}
-
-func familyOf(f corev1.IPFamily) world.Family {
-	if f == corev1.IPv6Protocol {
-		return world.IPv6
-	}
-	return world.IPv4
 }
 
 // chooseIP picks a free address at random: neither the first, which is the network's, nor the last.
