@@ -38,6 +38,9 @@ func (c *checker) check() {
 	}
 	c.checkHolds()
 	c.checkSteps()
+	if len(c.problems) == before {
+		c.checkAdmission()
+	}
 }
 
 // issueForm is owner/repository#number.

@@ -14,6 +14,14 @@ func FuzzParse(f *testing.F) {
 	for _, text := range []string{"", "-", "a", "? a", "a: &b", "*a", "steps: |", "{", "steps:\n- apply: |\n", "name: !!x", "<<: {a: b}", "world: {nodes: [", "\t", "---\n---", "hold: [~]"} {
 		f.Add(text)
 	}
+	for _, lines := range []string{
+		aService + "spec: {type: LoadBalancer, ports: [{port: 80}], loadBalancerSourceRanges: [\"client(friend)\", \"192.0.2.0\"]}",
+		aService + "spec: {clusterIP: None, type: NodePort, selector: {app: -}}",
+		aPolicy + "spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: \"client(friend)\"}}, {}]}]}",
+		aSlice + "endpoints: [{addresses: [\"pod(web-1)\", 127.0.0.1]}]\nports: [{name: A}]",
+	} {
+		f.Add(refuse(lines))
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := Parse("x.yaml", []byte(text))
 		var problems Problems

@@ -22,6 +22,9 @@ type object struct {
 	at spot
 	// places are where its fields stand.
 	places map[any]spot
+	// text is its document, and empty makes an object of its kind.
+	text  string
+	empty func() metav1.Object
 }
 
 // manifests reads the manifests of all steps.
@@ -114,7 +117,7 @@ func (s *source) document(text string, o offset) (*object, Problems) {
 	if !ok {
 		return nil, d.problems
 	}
-	result := object{object: k.empty(), at: d.spotOf(root), places: d.places}
+	result := object{object: k.empty(), at: d.spotOf(root), places: d.places, text: text, empty: k.empty}
 	d.decode(root, reflect.ValueOf(result.object).Elem(), k.name)
 	if len(d.problems) == 0 {
 		// The API server's own parser has the last word: YAML has dialects.

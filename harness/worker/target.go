@@ -89,14 +89,13 @@ func (c *caseRun) resolve(written, via string, ping bool) ([]target, error) {
 	return targets, nil
 }
 
-// unused are addresses of a range that nobody gets, one in each family, counted from the end. Nodes and clients have host numbers
-// up to 249, and addresses are allocated from the beginning or at random.
+// unused are addresses of a range that nothing gets, one in each family.
 func unused(w world.World, name string, families []world.Family, index int) []netip.Addr {
 	prefixes := w.Ranges().ByName(name)
 	var addresses []netip.Addr
 	for _, f := range families {
 		if p, ok := prefixes[f]; ok {
-			addresses = append(addresses, world.Last(p, 2+index))
+			addresses = append(addresses, world.Unused(p, index))
 		}
 	}
 	return addresses

@@ -107,6 +107,10 @@ func (r Ranges) ByName(name string) map[Family]netip.Prefix {
 	return nil
 }
 
+// Unused is an address of a range that nothing gets, counted from the end. Nodes and clients have host numbers up to 249, and
+// addresses are allocated from the beginning or at random.
+func Unused(p netip.Prefix, index int) netip.Addr { return Last(p, 2+index) }
+
 // Last is an address near the end of a range: n addresses before the one after the last.
 func Last(p netip.Prefix, n int) netip.Addr {
 	raw := p.Masked().Addr().AsSlice()
