@@ -119,7 +119,10 @@ type Note struct {
 type Verdict struct {
 	Kind VerdictKind `json:"kind"`
 	// Reason tells why, for skip and infra.
-	Reason string        `json:"reason,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// Author: an infra that is no harness error. The scenario asks for something that the API server refuses, on Line of its file.
+	Author bool          `json:"author,omitempty"`
+	Line   int           `json:"line,omitempty"`
 	Took   time.Duration `json:"took"`
 }
 

@@ -48,6 +48,9 @@ func (c *bisectCommand) Run(ctx context.Context) error {
 	if err = errors.Join(err, lab.close()); err != nil {
 		return err
 	}
+	if lab.verdicts.unusable != nil {
+		return lab.verdicts.unusable
+	}
 	if err := c.write(lab, result); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -91,6 +92,8 @@ type verdicts struct {
 	kept  keep.Keep
 	judge string          // this program by content: what another build of it said is not remembered
 	made  map[string]bool // the keys of this search: they are fresh enough
+	// unusable is what is wrong with the scenario, which only a run showed; nil if nothing is.
+	unusable error
 }
 
 func newVerdicts(q *questionArgs, say func(string)) (*verdicts, error) {
@@ -144,6 +147,10 @@ func (v *verdicts) run(ctx context.Context, family scenario.FamilySet, path, bin
 		return ended{}, false, err
 	}
 	e = ended{Verdict: o.Verdict, Findings: o.Findings, Worker: v.bench.Worker()}
+	if o.Verdict.Author {
+		v.unusable = usageError{errors.New(o.Verdict.Reason)}
+		return e, false, v.unusable
+	}
 	if o.Verdict.Kind == event.Infra {
 		return e, false, nil
 	}

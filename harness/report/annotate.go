@@ -81,10 +81,18 @@ func annotations(s Summary) []*annotation {
 				add(o, max(lines[f.Step], 1), string(f.ID), f.Sentence)
 			}
 		default:
-			add(o, 1, string(o.Verdict.Kind), o.Verdict.Reason)
+			add(o, max(o.Verdict.Line, 1), title(o.Verdict), o.Verdict.Reason)
 		}
 	}
 	return all
+}
+
+// title is a verdict without findings in a few words.
+func title(v event.Verdict) string {
+	if v.Author {
+		return "error in the scenario"
+	}
+	return string(v.Kind)
 }
 
 // stepLines are where the steps that were taken stand in the scenario's file.

@@ -73,7 +73,7 @@ func (j JUnit) Finish(s Summary) error {
 			c.Failure = &junitMessage{ids(o.Findings), strings.Join(Story(o), "\n")}
 		case event.Infra:
 			suite.Errors++
-			c.Error = &junitMessage{"infra", strings.Join(Story(o), "\n")}
+			c.Error = &junitMessage{title(o.Verdict), strings.Join(Story(o), "\n")}
 		case event.Skip:
 			suite.Skipped++
 			c.Skipped = &junitMessage{o.Verdict.Reason, ""}

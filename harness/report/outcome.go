@@ -54,6 +54,17 @@ func (s Summary) Count(kind event.VerdictKind) int {
 	return n
 }
 
+// authorErrors is the number of cases that could not run as their scenarios are written.
+func (s Summary) authorErrors() int {
+	n := 0
+	for _, o := range s.Outcomes {
+		if o.Verdict.Author {
+			n++
+		}
+	}
+	return n
+}
+
 // Reporter follows a run. Calls come from one goroutine at a time.
 type Reporter interface {
 	// Start tells which cases were selected.

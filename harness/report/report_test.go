@@ -80,14 +80,14 @@ func TestCasesThatWereNotRunAreCountedNotListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text := b.String(); strings.Count(text, c.ID) != 1 || !strings.Contains(text, "no image") || !strings.Contains(text, "\n2 more cases not run: no worker\n") ||
-		!strings.HasSuffix(text, "0 passed, 3 failed (3 failed through trouble of our own)\n") {
+		!strings.HasSuffix(text, "0 passed, 3 failed (3 harness errors)\n") {
 		t.Errorf("got\n%s", text)
 	}
 }
 
 func TestCountLine(t *testing.T) {
 	s := Summary{Outcomes: []Outcome{outcome(event.Pass), outcome(event.Known), outcome(event.Fail), outcome(event.Infra), outcome(event.StaleKnown), outcome(event.Skip)}}
-	if got := CountLine(s); got != "2 passed, 3 failed, 1 skipped (1 passed with known issues, 1 failed through trouble of our own)" {
+	if got := CountLine(s); got != "2 passed, 3 failed, 1 skipped (1 passed with known issues, 1 harness error)" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -101,8 +101,12 @@ func CountLine(s Summary) string {
 	if n := s.Count(event.Known); n > 0 {
 		notes = append(notes, fmt.Sprintf("%d passed with known issues", n))
 	}
-	if n := s.Count(event.Infra); n > 0 {
-		notes = append(notes, fmt.Sprintf("%d failed through trouble of our own", n))
+	authors := s.authorErrors()
+	if authors > 0 {
+		notes = append(notes, counted(authors, "scenario error"))
+	}
+	if n := s.Count(event.Infra) - authors; n > 0 {
+		notes = append(notes, counted(n, "harness error"))
 	}
 	if len(notes) > 0 {
 		line += " (" + strings.Join(notes, ", ") + ")"

@@ -193,7 +193,8 @@ const (
 	ExitInfra = 3 // our own trouble
 )
 
-// ExitCode of a finished run. A fail outweighs infra: it is a result.
+// ExitCode of a finished run. A fail outweighs infra: it is a result. A scenario that cannot run outweighs a harness error: to try
+// again is of no use before it is fixed.
 func ExitCode(s report.Summary) int {
 	has := func(kinds ...event.VerdictKind) bool {
 		return slices.ContainsFunc(s.Outcomes, func(o report.Outcome) bool { return slices.Contains(kinds, o.Verdict.Kind) })
@@ -201,6 +202,8 @@ func ExitCode(s report.Summary) int {
 	switch {
 	case has(event.Fail, event.StaleKnown):
 		return ExitFail
+	case slices.ContainsFunc(s.Outcomes, func(o report.Outcome) bool { return o.Verdict.Author }):
+		return ExitUsage
 	case has(event.Infra):
 		return ExitInfra
 	}

@@ -35,6 +35,13 @@ func (p Problem) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// ProblemAt is a problem with what begins on a line of the scenario's file.
+func (s *Scenario) ProblemAt(line int, message, suggestion string) Problem {
+	text := newSource(s.File, s.Source)
+	column := 1 + blanks(text.line(line))
+	return text.problem(spot{line, column, 1}, message, suggestion)
+}
+
 // Problems is everything that is wrong, ordered by file and position.
 type Problems []Problem
 

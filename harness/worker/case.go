@@ -67,11 +67,14 @@ func (w *Worker) runCase(ctx context.Context, job wire.Job) wire.Done {
 func verdictOf(err error, record *record) event.Verdict {
 	var lacks *subject.Lacks
 	var unfit *unfit
+	var author *authorError
 	switch {
 	case errors.As(err, &lacks):
 		return event.Verdict{Kind: event.Skip, Reason: lacks.Error()}
 	case errors.As(err, &unfit):
 		return event.Verdict{Kind: event.Skip, Reason: unfit.Error()}
+	case errors.As(err, &author):
+		return event.Verdict{Kind: event.Infra, Author: true, Line: author.problem.Line, Reason: author.Error()}
 	case err != nil:
 		return event.Verdict{Kind: event.Infra, Reason: err.Error()}
 	case record.failed():
@@ -195,9 +198,9 @@ func (c *caseRun) play(ctx context.Context) error {
 func (c *caseRun) take(ctx context.Context, step scenario.Step) (gone bool, err error) {
 	switch {
 	case step.Apply != "":
-		err = c.apply(ctx, step.Apply)
+		err = blame(c.job.Scenario, step, c.apply(ctx, step.Apply))
 	case len(step.Delete) > 0:
-		err = c.delete(ctx, step.Delete)
+		err = blame(c.job.Scenario, step, c.delete(ctx, step.Delete))
 	case len(step.Pods) > 0:
 		err = c.changePods(ctx, step.Pods)
 	case len(step.Endpoints) > 0:

@@ -1,0 +1,30 @@
+package worker
+
+import (
+	"errors"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"proxyproof/harness/scenario"
+)
+
+// authorError is a step that cannot happen as it is written. Lint finds those that it can know of.
+type authorError struct{ problem scenario.Problem }
+
+func (e *authorError) Error() string { return e.problem.Error() }
+
+// chosenBySeed is the advice for what lint could not know: only what the API server itself chooses differs between runs.
+const chosenBySeed = "lint accepts it: it collides with an address or a port that the API server chose by --seed, or with an object of the subject"
+
+// blame makes an error of the scenario's author out of what the API server refused. Any other error stays as it is.
+func blame(s *scenario.Scenario, step scenario.Step, err error) error {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return err
+	}
+	if code := status.Status().Code; code < http.StatusBadRequest || code >= http.StatusInternalServerError {
+		return err
+	}
+	return &authorError{s.ProblemAt(step.Line, "the API server refuses this step: "+err.Error(), chosenBySeed)}
+}
