@@ -33,18 +33,24 @@ type Config struct {
 
 // Open starts a worker.
 func Open(ctx context.Context, c Config) (*Worker, error) {
-	kind := c.Kind
-	switch {
-	case kind == Auto && c.Kernel != (image.Kernel{}):
-		kind = Guest
-	case kind == Auto:
-		kind = choose(ctx, c.Notice)
-	}
-	m, err := c.machine(ctx, kind)
+	m, err := c.machine(ctx, c.resolve(ctx, c.Notice))
 	if err != nil {
 		return nil, err
 	}
 	return newWorker(ctx, m)
+}
+
+// Resolve is the lane that Open will take: never Auto.
+func (c Config) Resolve(ctx context.Context) Kind { return c.resolve(ctx, func(string) {}) }
+
+func (c Config) resolve(ctx context.Context, notice func(string)) Kind {
+	switch {
+	case c.Kind != Auto:
+		return c.Kind
+	case c.Kernel != (image.Kernel{}):
+		return Guest
+	}
+	return choose(ctx, notice)
 }
 
 func (c Config) machine(ctx context.Context, kind Kind) (machine, error) {
