@@ -28,18 +28,44 @@ type Defect struct {
 	Perturb []scenario.Perturbation `json:"perturb"`
 }
 
-// Zoo asks the binary for its defects.
-func Zoo(ctx context.Context, binary string) ([]Defect, error) {
+// List asks a binary for its defects. Another build may know findings that this program does not.
+func List(ctx context.Context, binary string) ([]Defect, error) {
 	var words bytes.Buffer
 	cmd := exec.CommandContext(ctx, binary, "--list-defects")
 	cmd.Stderr = &words
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("ask %s for its defects: %w: %s", binary, err, strings.TrimSpace(words.String()))
+		why, _, _ := strings.Cut(strings.TrimSpace(words.String()), "\n") // what follows is how to use it
+		return nil, fmt.Errorf("ask %s for its defects: %w: %s", binary, err, why)
 	}
 	var zoo []Defect
 	if err := json.Unmarshal(out, &zoo); err != nil {
 		return nil, fmt.Errorf("read the defects that %s lists: %w", binary, err)
+	}
+	return zoo, nil
+}
+
+// Has checks that a defect is among others.
+func Has(zoo []Defect, name string) error {
+	var names []string
+	for _, d := range zoo {
+		names = append(names, d.Name)
+	}
+	if slices.Contains(names, name) {
+		return nil
+	}
+	hint := "`reference-defective --list-defects` lists them"
+	if near := scenario.Nearest(name, names); near != "" {
+		hint = fmt.Sprintf("did you mean %s? %s", near, hint)
+	}
+	return fmt.Errorf("no defect is called %q; %s", name, hint)
+}
+
+// Zoo asks the binary for its defects and checks that this program understands them.
+func Zoo(ctx context.Context, binary string) ([]Defect, error) {
+	zoo, err := List(ctx, binary)
+	if err != nil {
+		return nil, err
 	}
 	for _, d := range zoo {
 		for _, id := range d.all() {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -57,7 +58,7 @@ func (c *mutantsCommand) Run(ctx context.Context) error {
 		},
 		Slots: run.DefaultSlots(),
 	})
-	if err == run.ErrNothing {
+	if errors.Is(err, run.ErrNothing) {
 		return usageError{fmt.Errorf("no scenario among these says that it catches %s: add the name to its catches", cmp.Or(strings.Join(c.Defect, " or "), "a defect"))}
 	}
 	if err != nil {
@@ -91,27 +92,24 @@ func (c *mutantsCommand) zoo(ctx context.Context, scenarios []*scenario.Scenario
 	}
 	for _, s := range scenarios {
 		for _, name := range s.Catches {
-			if !slices.ContainsFunc(all, func(d mutant.Defect) bool { return d.Name == name }) {
-				return nil, nil, usageError{fmt.Errorf("%s: catches %s: no defect has this name; reference-defective --list-defects names them", s.File, name)}
+			if err := mutant.Has(all, name); err != nil {
+				return nil, nil, usageError{fmt.Errorf("%s: catches %s: %w", s.File, name, err)}
 			}
 		}
 	}
 	var zoo []mutant.Defect
 	var specs []string
-	wanted := map[string]bool{}
 	for _, name := range c.Defect {
-		wanted[name] = true
-	}
-	for _, d := range all {
-		if len(c.Defect) == 0 || wanted[d.Name] {
-			zoo, specs = append(zoo, d), append(specs, d.Spec())
-			delete(wanted, d.Name)
+		if err := mutant.Has(all, name); err != nil {
+			return nil, nil, usageError{fmt.Errorf("--defect %s: %w", name, err)}
 		}
 	}
-	for name := range wanted {
-		return nil, nil, usageError{fmt.Errorf("--defect %s: there is none of this name; reference-defective --list-defects names them", name)}
+	for _, d := range all {
+		if len(c.Defect) == 0 || slices.Contains(c.Defect, d.Name) {
+			zoo, specs = append(zoo, d), append(specs, d.Spec())
+		}
 	}
-	subjects, err := parseSubjects(specs)
+	subjects, err := parseSubjects(ctx, "--subject", specs, c.config(nil))
 	return zoo, subjects, err
 }
 

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
-	"proxyproof/harness/carried"
 	"proxyproof/harness/known"
 	"proxyproof/harness/lane"
 	"proxyproof/harness/run"
@@ -14,7 +14,6 @@ import (
 	"proxyproof/harness/shard"
 	"proxyproof/harness/subject"
 	"proxyproof/scenarios"
-	"proxyproof/sim/guest"
 	"proxyproof/sim/guest/image"
 	"proxyproof/sim/netstate"
 )
@@ -43,7 +42,7 @@ func familySets(names []string) ([]scenario.FamilySet, error) {
 	for _, name := range names {
 		set := scenario.FamilySet(name)
 		if set.Families() == nil {
-			return nil, fmt.Errorf("--families %s: want ipv4, ipv6, dual-v4 or dual-v6", name)
+			return nil, fmt.Errorf("--families: no family set is called %q; %s", name, scenario.Suggest(name, scenario.FamilySetNames(), "family sets"))
 		}
 		sets = append(sets, set)
 	}
@@ -142,15 +141,15 @@ func (c *runCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	subjects, err := parseSubjects(c.Subject)
+	subjects, err := parseSubjects(ctx, "--subject", c.Subject, c.config(nil))
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	var other *subject.Subject
 	if c.Other != "" {
-		others, err := parseSubjects([]string{c.Other})
+		others, err := parseSubjects(ctx, "--other", []string{c.Other}, c.config(nil))
 		if err != nil {
-			return usageError{err}
+			return err
 		}
 		other = &others[0]
 	}
@@ -173,14 +172,14 @@ func (c *runCommand) Run(ctx context.Context) error {
 			Backend: netstate.Backend(c.Iptables), Seed: c.Seed, Times: c.Times, Perturb: c.Perturb, Known: issues, Kernel: c.kernel(),
 			Program: os.Args[0],
 		},
-		Selection: run.Selection{Focus: c.Focus, Skip: c.Skip, Labels: c.Labels},
+		Selection: run.Selection{Focus: c.Focus, Skip: c.Skip, Labels: c.Labels, Tags: carriedTags},
 		Reporters: reporters,
 		Lane: func(ctx context.Context, notice func(string)) (*lane.Worker, error) {
 			return lane.Open(ctx, c.config(notice))
 		},
 		Slots: c.slots(), Shard: part, Lengths: lengths,
 	})
-	if err == run.ErrNothing {
+	if wrong := (run.SelectionError{}); errors.As(err, &wrong) {
 		return usageError{err}
 	}
 	if err != nil {
@@ -233,37 +232,4 @@ func (c *runCommand) slots() run.Slots {
 		return run.Fixed(c.Parallel)
 	}
 	return run.DefaultSlots()
-}
-
-// builds is the folder with the reference: that of this program, where make puts it, or else what this program carries.
-func builds() (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("find this program's own file: %w", err)
-	}
-	dir := filepath.Dir(self)
-	if _, err := os.Stat(filepath.Join(dir, "reference")); err == nil || !carried.Has() {
-		return dir, nil
-	}
-	cache, err := guest.CacheDir()
-	if err != nil {
-		return "", err
-	}
-	return carried.Unpack(cache)
-}
-
-func parseSubjects(specs []string) ([]subject.Subject, error) {
-	dir, err := builds()
-	if err != nil {
-		return nil, err
-	}
-	var subjects []subject.Subject
-	for _, spec := range specs {
-		s, err := subject.Parse(spec, dir)
-		if err != nil {
-			return nil, err
-		}
-		subjects = append(subjects, s)
-	}
-	return subjects, nil
 }

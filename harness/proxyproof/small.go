@@ -45,7 +45,11 @@ func (c *listCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	for _, info := range (run.Plan{Scenarios: scenarios, Families: families}).List() {
+	plan := run.Plan{Scenarios: scenarios, Families: families}
+	if err := plan.Check(); err != nil {
+		return usageError{err}
+	}
+	for _, info := range plan.List() {
 		fmt.Println(info)
 	}
 	return nil
@@ -67,7 +71,11 @@ func (c *execCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w, err := lane.Open(ctx, c.config(func(text string) { fmt.Fprintln(os.Stderr, text) }))
+	where := c.config(func(text string) { fmt.Fprintln(os.Stderr, text) })
+	if err := where.CanRun(ctx, c.Binary, true); err != nil {
+		return usageError{err}
+	}
+	w, err := lane.Open(ctx, where)
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,15 @@ func (c *verdictCommand) Run(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	if c.Binary != "" {
+		sub, err := c.subject(c.Binary)
+		if err != nil {
+			return err
+		}
+		if err := startable(ctx, sub, c.config(nil)); err != nil {
+			return usageError{fmt.Errorf("--binary: %w", err)}
+		}
+	}
 	say := func(text string) { fmt.Fprintln(os.Stderr, text) }
 	v, err := newVerdicts(&c.questionArgs, say)
 	if err != nil {

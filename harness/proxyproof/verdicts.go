@@ -43,7 +43,7 @@ type questionArgs struct {
 func (q *questionArgs) check() error {
 	for _, id := range append(slices.Clone(q.Besides), q.Finding) {
 		if _, known := finding.Lookup(finding.ID(id)); !known {
-			return usageError{fmt.Errorf("no finding is called %s; docs/findings.md lists them", id)}
+			return usageError{fmt.Errorf("no finding is called %q; %s", id, meantFinding(id))}
 		}
 	}
 	scenarios, err := scenario.LoadAll(relative([]string{q.Scenario}))
@@ -51,10 +51,35 @@ func (q *questionArgs) check() error {
 		return usageError{err}
 	}
 	q.scenario = scenarios[0]
+	if all := familiesOf(q.scenario); q.Family != "" && !slices.Contains(all, scenario.FamilySet(q.Family)) {
+		return usageError{fmt.Errorf("--family %s: scenario %s does not run in it; it runs in %s", q.Family, q.scenario.Name, words(all))}
+	}
 	if q.executable, err = os.Executable(); err != nil {
 		return fmt.Errorf("find this program's own file: %w", err)
 	}
-	return nil
+	// There is no executable to be tested yet. This program stands for it: what else is wrong with --subject shows all the same.
+	_, err = q.subject(q.executable)
+	return err
+}
+
+// meantFinding is the finding that is called much like it, and where all are.
+func meantFinding(id string) string {
+	var known []string
+	for _, entry := range finding.Catalogue() {
+		known = append(known, string(entry.ID))
+	}
+	if near := scenario.Nearest(id, known); near != "" {
+		return "did you mean " + near + "? docs/findings.md lists them"
+	}
+	return "docs/findings.md lists them"
+}
+
+func words(sets []scenario.FamilySet) string {
+	var list []string
+	for _, f := range sets {
+		list = append(list, string(f))
+	}
+	return strings.Join(list, ", ")
 }
 
 // question is what the search is to find out.
@@ -71,8 +96,12 @@ func (q *questionArgs) families() []scenario.FamilySet {
 	if q.Family != "" {
 		return []scenario.FamilySet{scenario.FamilySet(q.Family)}
 	}
+	return familiesOf(q.scenario)
+}
+
+func familiesOf(s *scenario.Scenario) []scenario.FamilySet {
 	var all []scenario.FamilySet
-	for _, c := range q.scenario.Cases() {
+	for _, c := range s.Cases() {
 		all = append(all, c.Family)
 	}
 	return all
@@ -124,7 +153,7 @@ type ended struct {
 
 // run executes the case against a binary, or remembers the n-th time that this was done.
 func (v *verdicts) run(ctx context.Context, family scenario.FamilySet, path, binary string, n int) (e ended, remembered bool, err error) {
-	sub, err := v.subject(path)
+	sub, err := v.args.subject(path)
 	if err != nil {
 		return ended{}, false, err
 	}
@@ -159,13 +188,13 @@ func (v *verdicts) run(ctx context.Context, family scenario.FamilySet, path, bin
 }
 
 // subject is a binary as the subject of a case.
-func (v *verdicts) subject(path string) (subject.Subject, error) {
-	spec := strings.ReplaceAll(v.args.Subject, "{binary}", path)
-	sub, err := subject.Parse(spec, filepath.Dir(v.args.executable))
+func (q *questionArgs) subject(path string) (subject.Subject, error) {
+	spec := strings.ReplaceAll(q.Subject, "{binary}", path)
+	sub, err := subject.Parse(spec, filepath.Dir(q.executable))
 	if err != nil {
-		return sub, usageError{err}
+		return sub, usageError{fmt.Errorf("--subject %w", err)}
 	}
-	sub.Spec, sub.Binary = v.args.Subject, path
+	sub.Spec, sub.Binary = q.Subject, path
 	return sub, nil
 }
 

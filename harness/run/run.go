@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -32,14 +31,14 @@ type Options struct {
 	Lengths shard.Lengths
 }
 
-// ErrNothing says that the selection leaves no case.
-var ErrNothing = errors.New("no case matches the selection")
-
 // Run executes the plan. It may be called once per process, since Ginkgo runs one suite per process.
 func Run(ctx context.Context, o Options) (report.Summary, error) {
 	start := time.Now()
 	tell := newReporters(o.Reporters)
 	tasks := o.Plan.tasks()
+	if err := o.Selection.check(tasks); err != nil {
+		return report.Summary{}, err
+	}
 	if err := hashFiles(tasks); err != nil {
 		return report.Summary{}, err
 	}
@@ -50,7 +49,7 @@ func Run(ctx context.Context, o Options) (report.Summary, error) {
 		return report.Summary{}, err
 	}
 	if len(selected) == 0 {
-		return report.Summary{}, ErrNothing
+		return report.Summary{}, o.nothing(tasks)
 	}
 	plan, ours := o.divide(tasks, selected)
 	tell.event(event.Event{Time: start, Plan: &plan})
@@ -73,7 +72,7 @@ func Run(ctx context.Context, o Options) (report.Summary, error) {
 		tell.ended(outcome)
 		byID[outcome.Case.ID] <- outcome
 	})
-	ginkgo.RunSpecs(failing{}, "proxyproof", config, reporter)
+	ginkgo.RunSpecs(failing{}, suiteName, config, reporter)
 
 	summary := report.Summary{Outcomes: <-outcomes, Took: time.Since(start), Machines: p.machines, Speed: p.speed}
 	tell.event(event.Event{Time: time.Now(), End: &event.End{Took: summary.Took, Speed: summary.Speed, Machines: summary.Machines}})

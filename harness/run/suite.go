@@ -15,13 +15,8 @@ import (
 	"proxyproof/harness/report"
 )
 
-// Selection is what Ginkgo offers to choose cases by.
-type Selection struct {
-	// Focus and Skip are regular expressions over the case's full name.
-	Focus, Skip []string
-	// Labels is a Ginkgo label filter, e.g. "ipv6 && smoke": labels are the family sets, subjects and tags.
-	Labels string
-}
+// suiteName is part of every case's full name.
+const suiteName = "proxyproof"
 
 // suite is the tree of specs: one container per scenario, one spec per case. Ginkgo wants it built before it runs, once per
 // process.
@@ -93,7 +88,7 @@ func configuration(s Selection) (types.SuiteConfig, types.ReporterConfig) {
 
 // selected are the indices of the tasks that the selection leaves, in the order in which Ginkgo will run them.
 func (s *suite) selected(config types.SuiteConfig, reporter types.ReporterConfig) ([]int, error) {
-	preview := ginkgo.PreviewSpecs("proxyproof", config, reporter)
+	preview := ginkgo.PreviewSpecs(suiteName, config, reporter)
 	if len(preview.SpecialSuiteFailureReasons) > 0 {
 		return nil, fmt.Errorf("select cases: %s", strings.Join(preview.SpecialSuiteFailureReasons, "; "))
 	}

@@ -66,7 +66,7 @@ func (c *checker) checkHead() {
 		at := c.at(mapKey{&s.Exempt, name})
 		switch {
 		case !slices.Contains(Invariants(), name):
-			c.report(at, suggest(name, Invariants(), "invariants"), "exempt: unknown invariant %q", name)
+			c.report(at, Suggest(name, Invariants(), "invariants"), "exempt: unknown invariant %q", name)
 		case strings.TrimSpace(reason) == "":
 			c.report(at, "say why it cannot hold here", "exempt: %s has no reason", name)
 		}
@@ -190,7 +190,7 @@ func (c *checker) checkPod(p *Pod) {
 func (c *checker) findNode(name *string) *Node {
 	n := c.cast.nodes[*name]
 	if n == nil {
-		c.report(c.at(name), suggest(*name, c.nodeNames(), "nodes"), "node %s does not exist", *name)
+		c.report(c.at(name), Suggest(*name, c.nodeNames(), "nodes"), "node %s does not exist", *name)
 	}
 	return n
 }
@@ -199,7 +199,7 @@ func (c *checker) findNode(name *string) *Node {
 func (c *checker) findPod(name *string) *Pod {
 	p := c.cast.pods[*name]
 	if p == nil {
-		c.report(c.at(name), suggest(*name, c.podNames(), "pods"), "pod %s does not exist", *name)
+		c.report(c.at(name), Suggest(*name, c.podNames(), "pods"), "pod %s does not exist", *name)
 	}
 	return p
 }
@@ -239,7 +239,7 @@ func (c *checker) checkSubject() {
 	s := &c.scenario.Subject
 	for i := range s.Options.ExcludedCIDRs {
 		if name := &s.Options.ExcludedCIDRs[i]; !slices.Contains(rangeNames, *name) {
-			c.report(c.at(name), suggest(*name, rangeNames, "ranges"), "range %s does not exist", *name)
+			c.report(c.at(name), Suggest(*name, rangeNames, "ranges"), "range %s does not exist", *name)
 		}
 	}
 	if at, written := c.decoder.places[&s.Options.LoadBalancerPool]; written {

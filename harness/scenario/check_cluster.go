@@ -140,7 +140,7 @@ func (c *checker) checkEndpointsPort(e *Endpoints, now *story) *corev1.ServicePo
 	service := now.objects[ref]
 	switch {
 	case service == nil:
-		c.report(c.at(&e.Service), "apply it in a step before; "+suggest(e.Service, now.services(), "Services"), "%s does not exist at this step", ref)
+		c.report(c.at(&e.Service), "apply it in a step before; "+Suggest(e.Service, now.services(), "Services"), "%s does not exist at this step", ref)
 		return nil
 	case len(service.Spec.Selector) > 0:
 		c.report(c.at(&e.Service), "change pods, or apply it without a selector", "%s has a selector: its endpoints are the pods that match", ref)

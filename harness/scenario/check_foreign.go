@@ -33,7 +33,7 @@ func (c *checker) checkWithdraw(step *Step, now *story) {
 	for i := range step.Withdraw {
 		name := &step.Withdraw[i]
 		if now.foreign[*name] == 0 {
-			c.report(c.at(name), suggest(*name, slices.Sorted(maps.Keys(now.foreign)), "foreign things"), "no foreign thing is called %s at this step", *name)
+			c.report(c.at(name), Suggest(*name, slices.Sorted(maps.Keys(now.foreign)), "foreign things"), "no foreign thing is called %s at this step", *name)
 		}
 		delete(now.foreign, *name)
 	}
@@ -67,7 +67,7 @@ func (c *checker) checkDisturb(step *Step, now *story) {
 			c.checkAddressed(&d.Address, false, now)
 		case "ipset":
 			if !slices.Contains(setNames, d.IPSet) {
-				c.report(c.at(&d.IPSet), suggest(d.IPSet, setNames, "sets"), "the proxy has no set %q", d.IPSet)
+				c.report(c.at(&d.IPSet), Suggest(d.IPSet, setNames, "sets"), "the proxy has no set %q", d.IPSet)
 			}
 			for j := range d.Members {
 				c.checkAddressed(&d.Members[j], d.IPSet == "svip-prt", now)
@@ -149,7 +149,7 @@ func (c *checker) checkDestination(written *string) bool {
 	case t.Kind != TargetPod || t.Port == 0:
 		c.report(c.at(written), `such as "pod(web-1):8080"`, "a destination is a pod with a port")
 	case pod == nil:
-		c.report(c.at(written), suggest(t.Name, c.podNames(), "pods"), "pod %s does not exist", t.Name)
+		c.report(c.at(written), Suggest(t.Name, c.podNames(), "pods"), "pod %s does not exist", t.Name)
 	case !pod.listens(t.Port, t.Protocol):
 		c.report(c.at(written), "add the port to its listen", "pod %s listens on %s", t.Name, pod.ports())
 	}
@@ -179,11 +179,11 @@ func (c *checker) checkAddressed(written *string, wantsPort bool, now *story) {
 // absent tells that a target is not there at this step.
 func (c *checker) absent(t Target, now *story) (message, hint string) {
 	missing := func(kind string, names []string) (string, string) {
-		return fmt.Sprintf("%s %s does not exist", kind, t.Name), suggest(t.Name, names, kind+"s")
+		return fmt.Sprintf("%s %s does not exist", kind, t.Name), Suggest(t.Name, names, kind+"s")
 	}
 	switch {
 	case t.Kind.OfService() && now.objects[serviceRef(t.Namespace, t.Name)] == nil:
-		return fmt.Sprintf("%s does not exist at this step", serviceRef(t.Namespace, t.Name)), suggest(t.Name, now.services(), "Services")
+		return fmt.Sprintf("%s does not exist at this step", serviceRef(t.Namespace, t.Name)), Suggest(t.Name, now.services(), "Services")
 	case t.Kind == TargetUnused && !slices.Contains(rangeNames, t.Name):
 		return missing("range", rangeNames)
 	case (t.Kind == TargetNode || t.Kind == TargetAPIServer) && c.cast.nodes[t.Name] == nil:

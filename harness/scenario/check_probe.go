@@ -136,11 +136,11 @@ func (c *checker) bad(p probe, part, suggestion, format string, args ...any) {
 // checkFrom checks the places that probe.
 func (c *checker) checkFrom(from *Names) {
 	if len(*from) == 0 {
-		c.report(c.at(from), suggest("", c.cast.all, "places"), "from: the list is empty")
+		c.report(c.at(from), Suggest("", c.cast.all, "places"), "from: the list is empty")
 	}
 	for i, name := range *from {
 		if !slices.Contains(c.cast.all, name) {
-			c.report(c.at(&(*from)[i]), suggest(name, c.cast.all, "places"), "%s does not exist", c.guess(name))
+			c.report(c.at(&(*from)[i]), Suggest(name, c.cast.all, "places"), "%s does not exist", c.guess(name))
 		}
 		if slices.Contains((*from)[:i], name) {
 			c.report(c.at(&(*from)[i]), "remove one of the two", "%s comes twice", name)
@@ -150,7 +150,7 @@ func (c *checker) checkFrom(from *Names) {
 
 // guess says what kind of place a name that does not exist was meant to be, judging by the nearest one.
 func (c *checker) guess(name string) string {
-	near := nearest(name, c.cast.all)
+	near := Nearest(name, c.cast.all)
 	switch {
 	case c.cast.pods[near] != nil:
 		return "pod " + name
@@ -182,19 +182,19 @@ func (c *checker) checkPlace(t Target, p probe) {
 			c.bad(p, t.Name, hint, "%s", message)
 		}
 	case t.Kind == TargetPod && pod == nil:
-		c.bad(p, t.Name, suggest(t.Name, c.podNames(), "pods"), "pod %s does not exist", t.Name)
+		c.bad(p, t.Name, Suggest(t.Name, c.podNames(), "pods"), "pod %s does not exist", t.Name)
 	case t.Kind == TargetPod:
 		if reaches(p) && t.Port != 0 && !pod.listens(t.Port, t.Protocol) {
 			c.bad(p, "", "add the port to its listen", "pod %s listens on %s", t.Name, pod.ports())
 		}
 	case t.Kind == TargetClient && c.cast.clients[t.Name] == nil:
-		c.bad(p, t.Name, suggest(t.Name, c.clientNames(), "clients"), "client %s does not exist", t.Name)
+		c.bad(p, t.Name, Suggest(t.Name, c.clientNames(), "clients"), "client %s does not exist", t.Name)
 	case t.Kind == TargetClient:
 		if reaches(p) && t.Port != 0 {
 			c.bad(p, "", "ping it", "nothing listens on port %d of a client", t.Port)
 		}
 	case node == nil:
-		c.bad(p, t.Name, suggest(t.Name, c.nodeNames(), "nodes"), "node %s does not exist", t.Name)
+		c.bad(p, t.Name, Suggest(t.Name, c.nodeNames(), "nodes"), "node %s does not exist", t.Name)
 	case t.Kind == TargetAPIServer && !node.APIServer:
 		c.bad(p, t.Name, "it is on "+strings.Join(c.named(c.isServer), ", "), "the API server is not on node %s", t.Name)
 	case t.Kind == TargetNode && reaches(p) && t.Port == apiServerPort && node.APIServer:
@@ -277,7 +277,7 @@ func (c *checker) checkService(t Target, p probe) {
 		c.bad(p, name, "check it before, or apply it again", "%s was deleted on line %d", ref, line)
 		return
 	case service == nil:
-		c.bad(p, name, "apply it in a step before; "+suggest(name, p.now.services(), "Services"), "%s does not exist at this step", ref)
+		c.bad(p, name, "apply it in a step before; "+Suggest(name, p.now.services(), "Services"), "%s does not exist at this step", ref)
 		return
 	case !p.now.started:
 		c.bad(p, "", "start the subject in a step before", "the subject was not started yet, so that nobody serves it")
@@ -421,7 +421,7 @@ func (c *checker) checkHolds() {
 func (c *checker) checkHold(h *Hold) {
 	p := probe{&h.To, &h.From, &h.Via, probeHold, newStory(StartFirst)}
 	if h.Kind != "" && !slices.Contains(holdKinds(), h.Kind) {
-		c.report(c.at(&h.Kind), suggest(h.Kind, holdKinds(), "kinds of holds"), "unknown kind of hold %q", h.Kind)
+		c.report(c.at(&h.Kind), Suggest(h.Kind, holdKinds(), "kinds of holds"), "unknown kind of hold %q", h.Kind)
 		return
 	}
 	if h.Kind == HoldPing {

@@ -88,7 +88,7 @@ func (c *checker) checkStateKind(kind string, s *StateCheck, now *story) {
 		}
 	case "sysctl":
 		if !netstate.KnowsSysctl(s.Sysctl) {
-			c.report(c.at(&s.Sysctl), suggest(s.Sysctl, netstate.SysctlNames(), "settings"), "the harness does not read the setting %s", s.Sysctl)
+			c.report(c.at(&s.Sysctl), Suggest(s.Sysctl, netstate.SysctlNames(), "settings"), "the harness does not read the setting %s", s.Sysctl)
 		}
 		if s.Value == "" && !s.Absent {
 			c.report(c.at(s), `such as value: "1"`, "the value is missing")

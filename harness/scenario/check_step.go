@@ -152,7 +152,7 @@ func (c *checker) checkDelete(step *Step, now *story) {
 		case line > 0:
 			c.report(at, "", "%s was deleted already, on line %d", ref, line)
 		default:
-			c.report(at, suggest(written, now.words(ref.Kind), "objects"), "%s does not exist at this step", ref)
+			c.report(at, Suggest(written, now.words(ref.Kind), "objects"), "%s does not exist at this step", ref)
 		}
 	}
 }

@@ -144,8 +144,8 @@ func (d *decoder) fields(n ast.Node, v reflect.Value, name string) {
 	for _, pair := range mapping {
 		i := slices.IndexFunc(known, func(f field) bool { return f.name == pair.key })
 		if i < 0 {
-			d.report(pair.at, suggest(pair.key, names(known), "fields"), "unknown field %q in %s", pair.key, noun(v.Type(), name))
-			seen[nearest(pair.key, names(known))] = true // that it is missing would be the same problem again
+			d.report(pair.at, Suggest(pair.key, names(known), "fields"), "unknown field %q in %s", pair.key, noun(v.Type(), name))
+			seen[Nearest(pair.key, names(known))] = true // that it is missing would be the same problem again
 			continue
 		}
 		if pair.again {
@@ -262,7 +262,7 @@ func (d *decoder) string(n ast.Node, v reflect.Value, name string) {
 	}
 	if c, ok := v.Interface().(choice); ok {
 		if words, what := c.choices(); !slices.Contains(words, text) {
-			d.report(d.spotOf(n), suggest(text, words, what+"s"), "%s: unknown %s %q", name, what, text)
+			d.report(d.spotOf(n), Suggest(text, words, what+"s"), "%s: unknown %s %q", name, what, text)
 			return
 		}
 	}

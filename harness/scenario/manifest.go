@@ -199,7 +199,7 @@ func instead(name string) string {
 	case "Endpoints":
 		return "apply an EndpointSlice"
 	}
-	return suggest(name, kindNames(), "kinds")
+	return Suggest(name, kindNames(), "kinds")
 }
 
 // ref names the object, and checks that it has a name.

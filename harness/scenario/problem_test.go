@@ -126,7 +126,7 @@ func TestNearest(t *testing.T) {
 	for written, want := range map[string]string{
 		"web-2": "web-1", "lpatop": "laptop", "apiserver": "apiServer", "pc": "cp", "completely-different": "", "": "",
 	} {
-		if got := nearest(written, known); got != want {
+		if got := Nearest(written, known); got != want {
 			t.Errorf("nearest to %q: got %q, want %q", written, got, want)
 		}
 	}

@@ -93,7 +93,7 @@ func parseRef(written string) (Ref, *phraseError) {
 	case len(parts) < 2 || len(parts) > 3:
 		return Ref{}, &phraseError{written, fmt.Sprintf("%q names no object", written), "want kind/name or kind/namespace/name, such as service/example"}
 	case !known:
-		return Ref{}, &phraseError{parts[0], fmt.Sprintf("unknown kind of object %q", parts[0]), suggest(parts[0], kindWords(), "kinds")}
+		return Ref{}, &phraseError{parts[0], fmt.Sprintf("unknown kind of object %q", parts[0]), Suggest(parts[0], kindWords(), "kinds")}
 	case len(parts) == 3 && !k.namespaced:
 		return Ref{}, &phraseError{written, fmt.Sprintf("%q: a %s is in no namespace", written, k.name), "write " + parts[0] + "/" + parts[2]}
 	}

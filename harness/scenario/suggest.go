@@ -2,8 +2,8 @@ package scenario
 
 import "strings"
 
-// nearest is the known word that is closest to what was written, "" if none is close enough to be meant.
-func nearest(written string, known []string) string {
+// Nearest is the known word that is closest to what was written, "" if none is close enough to be meant.
+func Nearest(written string, known []string) string {
 	best, least := "", len(written)
 	for _, k := range known {
 		d := distance(strings.ToLower(written), strings.ToLower(k))
@@ -17,10 +17,10 @@ func nearest(written string, known []string) string {
 // mostKnown is how many words a suggestion lists.
 const mostKnown = 16
 
-// suggest says what could have been meant, and what else there is. known are called by their plural noun.
-func suggest(written string, known []string, nouns string) string {
+// Suggest is what could have been meant, and what else there is. known are called by their plural noun.
+func Suggest(written string, known []string, nouns string) string {
 	var parts []string
-	if near := nearest(written, known); near != "" {
+	if near := Nearest(written, known); near != "" {
 		parts = append(parts, "did you mean "+near+"?")
 	}
 	switch {

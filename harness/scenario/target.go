@@ -87,7 +87,7 @@ func parseTarget(written string) (Target, *phraseError) {
 	t := Target{Kind: TargetKind(m[1]), Name: m[2], Index: AllAddresses, Protocol: world.TCP}
 	if !slices.Contains(TargetKinds(), t.Kind) {
 		return Target{}, &phraseError{m[1], fmt.Sprintf("target %q: unknown kind %q", written, m[1]),
-			suggest(m[1], wordsOf(TargetKinds()...), "kinds of targets")}
+			Suggest(m[1], wordsOf(TargetKinds()...), "kinds of targets")}
 	}
 	if err := t.parseName(m[2]); err != nil {
 		return Target{}, &phraseError{m[2], fmt.Sprintf("target %q: %v", written, err), ""}

@@ -53,6 +53,9 @@ type choice interface {
 
 func (FamilySet) choices() ([]string, string) { return wordsOf(AllFamilies...), "family set" }
 
+// FamilySetNames are the names of all family sets.
+func FamilySetNames() []string { return wordsOf(AllFamilies...) }
+
 func (APIPath) choices() ([]string, string) { return wordsOf(APIControl, APINodeAddress), "API path" }
 
 func (StartMode) choices() ([]string, string) {

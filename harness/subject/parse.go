@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"proxyproof/harness/scenario"
 )
 
 // Subject is a proxy under test as named on the command line.
@@ -46,15 +48,37 @@ func Parse(spec, dir string) (Subject, error) {
 	case left == "exec":
 		err = s.exec(right)
 	default:
-		err = fmt.Errorf("unknown kind of subject %q; known are: %s", left, Forms)
+		err = unknownKind(left)
 	}
 	if err == nil {
 		err = executable(s.Binary, s.Profile)
 	}
 	if err != nil {
-		return Subject{}, fmt.Errorf("--subject %s: %w", spec, err)
+		return Subject{}, fmt.Errorf("%s: %w", spec, err)
 	}
 	return s, nil
+}
+
+// unknownKind is the error for a subject that is none of Forms.
+func unknownKind(left string) error {
+	kind, rest, _ := strings.Cut(left, "+")
+	hint := "known are: " + Forms
+	if near := scenario.Nearest(kind, []string{"reference", "kube-router", "exec"}); near != "" {
+		if rest != "" {
+			near += "+" + rest
+		}
+		hint = "did you mean " + near + "? " + hint
+	}
+	return fmt.Errorf("unknown kind of subject %q; %s", left, hint)
+}
+
+// Defect is the defect of the zoo that the subject has; "" if it has none.
+func (s Subject) Defect() string {
+	if s.Profile != "reference" {
+		return ""
+	}
+	_, defect, _ := strings.Cut(s.Name, "+")
+	return defect
 }
 
 func (s *Subject) reference(binary, dir string) error {

@@ -14,8 +14,8 @@ type authorError struct{ problem scenario.Problem }
 
 func (e *authorError) Error() string { return e.problem.Error() }
 
-// chosenBySeed is the advice for what lint could not know: only what the API server itself chooses differs between runs.
-const chosenBySeed = "lint accepts it: it collides with an address or a port that the API server chose by --seed, or with an object of the subject"
+// onlyHere is the advice for what lint could not know.
+const onlyHere = "lint cannot know of it: what the API server chooses by --seed, and what the subject writes, differ from run to run"
 
 // blame makes an error of the scenario's author out of what the API server refused. Any other error stays as it is.
 func blame(s *scenario.Scenario, step scenario.Step, err error) error {
@@ -26,5 +26,5 @@ func blame(s *scenario.Scenario, step scenario.Step, err error) error {
 	if code := status.Status().Code; code < http.StatusBadRequest || code >= http.StatusInternalServerError {
 		return err
 	}
-	return &authorError{s.ProblemAt(step.Line, "the API server refuses this step: "+err.Error(), chosenBySeed)}
+	return &authorError{s.ProblemAt(step.Line, "the API server refuses this step: "+err.Error(), onlyHere)}
 }
