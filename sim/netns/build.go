@@ -43,6 +43,9 @@ func (w *World) makePlaces() error {
 	if w.bridge, err = bare(); err != nil {
 		return fmt.Errorf("make the switch: %w", err)
 	}
+	if err := setSysctls(forwarding); err != nil { // without it the kernel drops what it cannot route and says nothing
+		return fmt.Errorf("make the router: %w", err)
+	}
 	for _, l := range w.layout.pods {
 		p := &place{name: l.name, kind: world.KindPod, node: w.layout.nodes[l.node].name, addrs: lists(l.addr), ports: &w.ports}
 		if p.space, err = bare(); err != nil {
@@ -75,8 +78,11 @@ func lists(sets ...byFamily) map[world.Family][]netip.Addr {
 
 // makeLinks connects and configures the namespaces.
 func (w *World) makeLinks(context.Context) error {
-	master, err := w.bridge.addBridge()
+	master, err := w.bridge.addBridge(switchLink, mac(4, 0))
 	if err != nil {
+		return err
+	}
+	if err := w.makeRouter(master); err != nil {
 		return err
 	}
 	var all errgroup.Group
@@ -132,9 +138,13 @@ func onLink(f world.Family, a netip.Addr) netip.Prefix {
 	return netip.PrefixFrom(a, world.DefaultRanges().Nodes[f].Bits())
 }
 
-// nodeRoutes lead from a node to the pods of others, and through the others to those addresses of clients that entered there.
+// nodeRoutes lead from a node to the pods of others, and through the others to those addresses of clients that entered there. All else
+// goes to the router.
 func (w *World) nodeRoutes(i, link int) []path {
 	var paths []path
+	for _, f := range w.spec.Families {
+		paths = append(paths, path{to: anywhere(f), via: routerOf(f), link: link})
+	}
 	for j, other := range w.layout.nodes {
 		if j == i {
 			continue
@@ -273,6 +283,9 @@ type awaited struct {
 func (w *World) awaited() []awaited {
 	const lo, linkLocal = 1, 1
 	var all []awaited
+	if slices.Contains(w.spec.Families, world.IPv6) {
+		all = append(all, awaited{w.bridge, lo + 1})
+	}
 	for _, n := range w.nodes {
 		all = append(all, awaited{n.space, lo + linkLocal + len(n.Addrs(world.IPv6))})
 	}

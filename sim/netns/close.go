@@ -57,7 +57,7 @@ func (w *World) bury() error {
 		p.space.close()
 	}
 	if w.bridge != nil {
-		errs = append(errs, w.bridge.awaitNoPorts(), nil)
+		errs = append(errs, w.bridge.awaitNoPorts(), w.bridge.drain())
 		w.bridge.close()
 	}
 	return errors.Join(errs...)

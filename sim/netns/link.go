@@ -19,15 +19,21 @@ const uplink = "eth0"
 // loIndex is the index of lo in every namespace.
 const loIndex = 1
 
-// addBridge makes the switch: the link that nodes and clients share.
-func (s *space) addBridge() (index int, err error) {
+// switchLink is the link that nodes and clients share, as their switch sees it.
+const switchLink = "switch"
+
+// addBridge makes a link that others can be ports of. Without a hardware address it has that of one of them.
+func (s *space) addBridge(name string, mac net.HardwareAddr) (index int, err error) {
 	off := false
-	bridge := &netlink.Bridge{LinkAttrs: attrs("switch"), MulticastSnooping: &off}
-	bridge.Flags = net.FlagUp
+	bridge := &netlink.Bridge{LinkAttrs: attrs(name), MulticastSnooping: &off}
+	bridge.HardwareAddr = mac
 	if err := s.route.LinkAdd(bridge); err != nil {
-		return 0, fmt.Errorf("add the bridge: %w", err)
+		return 0, fmt.Errorf("add bridge %s: %w", name, err)
 	}
-	return bridge.Index, nil
+	if err := s.noLinkLocal(bridge.Index); err != nil {
+		return 0, err
+	}
+	return bridge.Index, s.up(bridge.Index)
 }
 
 // veth is a pair of links, each in its namespace.

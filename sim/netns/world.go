@@ -8,6 +8,8 @@
 //	              ├─ switch ─┬─ eth0 node cp ── pod-web-1 ── eth0 pod web-1
 //	client eth0 ──┘          └─ eth0 node worker
 //
+// The switch is also the router of the nodes' default routes, see router.go.
+//
 // Nobody can ask for the hardware address of a service's address, since nodes do not answer (arp_ignore=1). Therefore clients
 // have routes through nodes: a client has one address per node, and a policy rule sends what comes from that address to that
 // node. All other nodes have a route to that address through the node, so that answers of backends that are not on the entry

@@ -92,31 +92,36 @@ func TestOutcomes(t *testing.T) {
 			b.rule(f, "-A", "INPUT", "-p", "udp", "--dport", "1000", "-j", "REJECT")
 			b.rule(f, "-A", "INPUT", "-p", "udp", "--dport", "1002", "-j", "DROP")
 			nowhere := world.DefaultRanges().LoadBalancers[f].Addr().Next()
-			nobody := world.DefaultRanges().Nodes[f].Addr().Next() // on the link
+			nobody := world.DefaultRanges().Router(f).Next() // on the link
+			router := world.DefaultRanges().Router(f)
+			// What the router says of what is nobody's.
+			lost := map[world.Family][2]uint8{world.IPv4: {3, 1}, world.IPv6: {1, 0}}
 			for _, c := range []struct {
 				name string
 				ask  once
 				aim  probe.Aim
 				want probe.Outcome
 				code *[2]uint8
+				by   netip.Addr // who sent it; the node if not given
 			}{
-				{"answered", probe.TCP, b.aim(b.pod, f, 8080), probe.Answered, nil},
-				{"udp answered", probe.UDP, b.aim(b.pod, f, 8080), probe.Answered, nil},
-				{"sctp answered", probe.SCTP, b.aim(b.pod, f, 8080), probe.Answered, nil},
-				{"sctp closed port", probe.SCTP, b.aim(b.node, f, 999), probe.Refused, nil},
-				{"closed port", probe.TCP, b.aim(b.node, f, 999), probe.Refused, nil},
-				{"reject with reset", probe.TCP, b.aim(b.node, f, 1001), probe.Refused, nil},
-				{"reject with ICMP", probe.TCP, b.aim(b.node, f, 1000), probe.Rejected, new(icmp[f])},
-				{"drop", probe.TCP, b.aim(b.node, f, 1002), probe.Silent, nil},
-				{"udp closed port", probe.UDP, b.aim(b.node, f, 999), probe.Rejected, new(icmp[f])},
-				{"udp reject", probe.UDP, b.aim(b.node, f, 1000), probe.Rejected, new(icmp[f])},
-				{"udp drop", probe.UDP, b.aim(b.node, f, 1002), probe.Silent, nil},
-				{"no route beyond the node", probe.TCP, probe.Aim{To: netip.AddrPortFrom(nowhere, 80)}, probe.Rejected, new([2]uint8{icmp[f][0], 0})},
-				{"no route, ping", probe.Ping, probe.Aim{To: netip.AddrPortFrom(nowhere, 0)}, probe.Rejected, new([2]uint8{icmp[f][0], 0})},
-				{"no neighbour", probe.TCP, probe.Aim{To: netip.AddrPortFrom(nobody, 80)}, probe.Unreachable, nil},
-				{"no neighbour, ping", probe.Ping, probe.Aim{To: netip.AddrPortFrom(nobody, 0)}, probe.Unreachable, nil},
-				{"no route at home", probe.TCP, probe.Aim{From: b.node, To: netip.AddrPortFrom(nowhere, 80)}, probe.Unreachable, nil},
-				{"foreign source", probe.TCP, probe.Aim{Local: nowhere, To: netip.AddrPortFrom(nobody, 80)}, probe.Unreachable, nil},
+				{"answered", probe.TCP, b.aim(b.pod, f, 8080), probe.Answered, nil, netip.Addr{}},
+				{"udp answered", probe.UDP, b.aim(b.pod, f, 8080), probe.Answered, nil, netip.Addr{}},
+				{"sctp answered", probe.SCTP, b.aim(b.pod, f, 8080), probe.Answered, nil, netip.Addr{}},
+				{"sctp closed port", probe.SCTP, b.aim(b.node, f, 999), probe.Refused, nil, netip.Addr{}},
+				{"closed port", probe.TCP, b.aim(b.node, f, 999), probe.Refused, nil, netip.Addr{}},
+				{"reject with reset", probe.TCP, b.aim(b.node, f, 1001), probe.Refused, nil, netip.Addr{}},
+				{"reject with ICMP", probe.TCP, b.aim(b.node, f, 1000), probe.Rejected, new(icmp[f]), netip.Addr{}},
+				{"drop", probe.TCP, b.aim(b.node, f, 1002), probe.Silent, nil, netip.Addr{}},
+				{"udp closed port", probe.UDP, b.aim(b.node, f, 999), probe.Rejected, new(icmp[f]), netip.Addr{}},
+				{"udp reject", probe.UDP, b.aim(b.node, f, 1000), probe.Rejected, new(icmp[f]), netip.Addr{}},
+				{"udp drop", probe.UDP, b.aim(b.node, f, 1002), probe.Silent, nil, netip.Addr{}},
+				{"nobody's, beyond the node", probe.TCP, probe.Aim{To: netip.AddrPortFrom(nowhere, 80)}, probe.Rejected, new(lost[f]), router},
+				{"nobody's, ping", probe.Ping, probe.Aim{To: netip.AddrPortFrom(nowhere, 0)}, probe.Rejected, new(lost[f]), router},
+				{"no neighbour", probe.TCP, probe.Aim{To: netip.AddrPortFrom(nobody, 80)}, probe.Unreachable, nil, netip.Addr{}},
+				{"no neighbour, ping", probe.Ping, probe.Aim{To: netip.AddrPortFrom(nobody, 0)}, probe.Unreachable, nil, netip.Addr{}},
+				{"nobody's, from the node", probe.TCP, probe.Aim{From: b.node, To: netip.AddrPortFrom(nowhere, 80)}, probe.Rejected, new(lost[f]), router},
+				{"nobody's, from the node, udp", probe.UDP, probe.Aim{From: b.node, To: netip.AddrPortFrom(nowhere, 80)}, probe.Rejected, new(lost[f]), router},
+				{"foreign source", probe.TCP, probe.Aim{Local: nowhere, To: netip.AddrPortFrom(nobody, 80)}, probe.Unreachable, nil, netip.Addr{}},
 			} {
 				t.Run(c.name, func(t *testing.T) {
 					t.Parallel()
@@ -129,8 +134,11 @@ func TestOutcomes(t *testing.T) {
 					if r.Outcome != c.want {
 						t.Errorf("want %s", c.want)
 					}
-					if c.code != nil && (r.ICMP == nil || [2]uint8{r.ICMP.Type, r.ICMP.Code} != *c.code || r.ICMP.From != b.node.Addrs(f)[0]) {
-						t.Errorf("want ICMP type and code %d from the node, got %v", *c.code, r.ICMP)
+					if !c.by.IsValid() {
+						c.by = b.node.Addrs(f)[0]
+					}
+					if c.code != nil && (r.ICMP == nil || [2]uint8{r.ICMP.Type, r.ICMP.Code} != *c.code || r.ICMP.From != c.by) {
+						t.Errorf("want ICMP type and code %d from %s, got %v", *c.code, c.by, r.ICMP)
 					}
 				})
 			}

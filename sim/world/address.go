@@ -111,6 +111,10 @@ func (r Ranges) ByName(name string) map[Family]netip.Prefix {
 // addresses are allocated from the beginning or at random.
 func Unused(p netip.Prefix, index int) netip.Addr { return Last(p, 2+index) }
 
+// Router is the address on the nodes' link to which their default routes lead. What is sent there and is not for the router itself is
+// answered with an ICMP error.
+func (r Ranges) Router(f Family) netip.Addr { return r.Nodes[f].Masked().Addr().Next() }
+
 // Last is an address near the end of a range: n addresses before the one after the last.
 func Last(p netip.Prefix, n int) netip.Addr {
 	raw := p.Masked().Addr().AsSlice()
