@@ -77,7 +77,7 @@ type check struct {
 // TestConformance is what unmodified clients rely on.
 func TestConformance(t *testing.T) {
 	groups := map[string][]check{
-		"objects": objectChecks, "watch": watchChecks, "services": serviceChecks, "endpoints": endpointChecks, "clients": clientChecks,
+		"objects": objectChecks, "watch": watchChecks, "services": serviceChecks, "endpoints": endpointChecks, "cidrs": cidrChecks, "clients": clientChecks,
 	}
 	var passed atomic.Int32
 	total := 0

@@ -113,7 +113,7 @@ func Decode(document []byte) (*resource, runtime.Object, error) {
 		return nil, nil, fmt.Errorf("read a manifest: %w", err)
 	}
 	for _, r := range resources {
-		if r.gv().String() != head.APIVersion || r.kind != head.Kind {
+		if r.gv().String() != head.APIVersion || r.kind != head.Kind || r.readOnly {
 			continue
 		}
 		o := r.newObject()

@@ -26,23 +26,31 @@ type target struct {
 	subresource string
 }
 
-// parsePath reads /api/v1/… and /apis/GROUP/VERSION/….
-func parsePath(path string) (target, bool) {
-	parts := strings.Split(strings.Trim(path, "/"), "/")
-	var group string
+// splitPath reads /api/v1/… and /apis/GROUP/VERSION/…. What follows the namespace begins with the name of a resource.
+func splitPath(path string) (group, version, namespace string, parts []string, ok bool) {
+	parts = strings.Split(strings.Trim(path, "/"), "/")
 	switch {
 	case len(parts) >= 3 && parts[0] == "api":
 		parts = parts[1:]
 	case len(parts) >= 4 && parts[0] == "apis":
 		group, parts = parts[1], parts[2:]
 	default:
+		return "", "", "", nil, false
+	}
+	version, parts = parts[0], parts[1:]
+	if parts[0] == "namespaces" && len(parts) >= 3 && parts[2] != "status" && parts[2] != "finalize" {
+		namespace, parts = parts[1], parts[2:]
+	}
+	return group, version, namespace, parts, true
+}
+
+// parsePath finds what a path names among what the server keeps.
+func parsePath(path string) (target, bool) {
+	group, version, namespace, parts, ok := splitPath(path)
+	if !ok {
 		return target{}, false
 	}
-	version, parts := parts[0], parts[1:]
-	var t target
-	if parts[0] == "namespaces" && len(parts) >= 3 && parts[2] != "status" && parts[2] != "finalize" {
-		t.namespace, parts = parts[1], parts[2:]
-	}
+	t := target{namespace: namespace}
 	if t.resource = byPath(group, version, parts[0]); t.resource == nil || len(parts) > 3 {
 		return target{}, false
 	}
@@ -69,6 +77,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	var err error
 	status := http.StatusOK
 	switch {
+	case r.Method != http.MethodGet && t.resource.readOnly:
+		err = apierrors.NewMethodNotSupported(t.resource.groupResource(), r.Method)
 	case r.Method == http.MethodGet && t.name == "" && isWatch(r):
 		s.watch(w, r, t)
 		return
@@ -336,9 +346,8 @@ func resourceList(path string) *metav1.APIResourceList {
 		if list == nil {
 			list = &metav1.APIResourceList{TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: r.gv().String()}
 		}
-		verbs := metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
-		list.APIResources = append(list.APIResources, metav1.APIResource{Name: r.name, SingularName: r.singular, Kind: r.kind, Namespaced: r.namespaced, Verbs: verbs})
-		if r.status {
+		list.APIResources = append(list.APIResources, metav1.APIResource{Name: r.name, SingularName: r.singular, Kind: r.kind, Namespaced: r.namespaced, Verbs: r.verbs()})
+		if r.status && !r.readOnly {
 			list.APIResources = append(list.APIResources, metav1.APIResource{Name: r.name + "/status", Kind: r.kind, Namespaced: r.namespaced, Verbs: metav1.Verbs{"get", "patch", "update"}})
 		}
 	}

@@ -19,6 +19,8 @@ type resource struct {
 	kind           string
 	namespaced     bool
 	status         bool // has a status subresource
+	// readOnly: the server writes these objects itself, and takes no writes of others.
+	readOnly bool
 }
 
 // resources are all that service proxies and their clients ask for.
@@ -34,6 +36,8 @@ var resources = []*resource{
 	{version: "v1", name: "serviceaccounts", singular: "serviceaccount", kind: "ServiceAccount", namespaced: true},
 	{group: "discovery.k8s.io", version: "v1", name: "endpointslices", singular: "endpointslice", kind: "EndpointSlice", namespaced: true},
 	{group: "networking.k8s.io", version: "v1", name: "networkpolicies", singular: "networkpolicy", kind: "NetworkPolicy", namespaced: true},
+	{group: "networking.k8s.io", version: "v1", name: "servicecidrs", singular: "servicecidr", kind: "ServiceCIDR", status: true, readOnly: true},
+	{group: "networking.k8s.io", version: "v1", name: "ipaddresses", singular: "ipaddress", kind: "IPAddress", readOnly: true},
 	{group: "coordination.k8s.io", version: "v1", name: "leases", singular: "lease", kind: "Lease", namespaced: true},
 	{group: "events.k8s.io", version: "v1", name: "events", singular: "event", kind: "Event", namespaced: true},
 }
@@ -91,11 +95,22 @@ func byKind(gvk schema.GroupVersionKind) *resource {
 func byWord(word string) (*resource, error) {
 	word = strings.ToLower(word)
 	for _, r := range resources {
+		if r.readOnly {
+			continue
+		}
 		if word == r.name || word == r.singular || word == strings.ToLower(r.kind) {
 			return r, nil
 		}
 	}
 	return nil, fmt.Errorf("unknown kind of object %q", word)
+}
+
+// verbs are what clients can do with the objects.
+func (r *resource) verbs() metav1.Verbs {
+	if r.readOnly {
+		return metav1.Verbs{"get", "list", "watch"}
+	}
+	return metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 }
 
 func serviceResource() *resource { return byPath("", "v1", "services") }

@@ -54,6 +54,8 @@ type Request struct {
 	Status      int
 	Bytes       int64         // of the response's body
 	Took        time.Duration // 0 when a watch begins
+	// Lack is what was asked for and is not served; nil if it is, or if the request failed otherwise.
+	Lack *Lack
 }
 
 // Server is the API of one cluster.
@@ -112,6 +114,9 @@ func (s *Server) bootstrap() error {
 		if _, err := s.create(byPath("", "v1", "namespaces"), o); err != nil {
 			return fmt.Errorf("make namespace %s: %w", name, err)
 		}
+	}
+	if _, err := s.create(cidrResource(), s.serviceCIDR()); err != nil {
+		return fmt.Errorf("make the ServiceCIDR: %w", err)
 	}
 	primary := s.config.Families[0]
 	kubernetes := &corev1.Service{
@@ -237,6 +242,7 @@ func (s *Server) recorded(next http.Handler) http.Handler {
 		counter := &countingWriter{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(counter, r)
 		request.Status, request.Bytes, request.Took = counter.status, counter.bytes, time.Since(request.Time)
+		request.Lack = lackOf(request.Verb, request.Path, request.Status)
 		s.config.Record(request)
 	})
 }

@@ -47,7 +47,7 @@ func (s *Server) createLocked(r *resource, o runtime.Object) (runtime.Object, er
 		return nil, err
 	}
 	s.store.put(r, o)
-	s.reconcile(r, o)
+	s.reconcile(r, nil, o)
 	return o, nil
 }
 
@@ -97,7 +97,7 @@ func (s *Server) updateLocked(r *resource, o runtime.Object, status bool) (runti
 		return s.removeLocked(r, o), nil
 	}
 	s.store.put(r, o)
-	s.reconcile(r, o)
+	s.reconcile(r, old, o)
 	return o, nil
 }
 
@@ -129,7 +129,7 @@ func (s *Server) remove(r *resource, namespace, name string, pre *metav1.Precond
 func (s *Server) removeLocked(r *resource, o runtime.Object) runtime.Object {
 	last := s.store.remove(r, o)
 	s.admission.Release(o)
-	s.reconcile(r, o)
+	s.reconcile(r, o, nil)
 	return last
 }
 
@@ -147,10 +147,18 @@ func (s *Server) admit(r *resource, o, old runtime.Object) error {
 	return nil
 }
 
-// reconcile is what the cluster's controllers do about a write: endpoints follow Services and Pods.
-func (s *Server) reconcile(r *resource, o runtime.Object) {
+// reconcile is what the cluster's controllers do about a write: endpoints follow Services and Pods, and IPAddresses follow Services. old is
+// nil for a new object, now for one that is gone.
+func (s *Server) reconcile(r *resource, old, now runtime.Object) {
+	o := now
+	if o == nil {
+		o = old
+	}
 	switch r {
 	case serviceResource():
+		was, _ := old.(*corev1.Service)
+		is, _ := now.(*corev1.Service)
+		s.keepAddresses(was, is)
 		s.reconcileEndpoints(o.(*corev1.Service))
 	case podResource():
 		for _, service := range s.store.listLocked(serviceResource(), metaOf(o).GetNamespace()) {
@@ -180,7 +188,7 @@ func (s *Server) set(r *resource, o runtime.Object) {
 		m.SetGeneration(was.GetGeneration() + 1)
 	}
 	s.store.put(r, o)
-	s.reconcile(r, o)
+	s.reconcile(r, old, o)
 }
 
 func formatVersion(v uint64) string { return strconv.FormatUint(v, 10) }
