@@ -68,6 +68,7 @@ func newRoot(hostname string, backend netstate.Backend) (*root, error) {
 		r.mountEtc,
 		r.mountTableDirs,
 		func() error { return linkTools(backend) },
+		watchModprobe,
 		func() error { return os.Chdir("/") },
 	}
 	for _, step := range steps {

@@ -114,9 +114,19 @@ type Node interface {
 	// Written are the files, sorted, that processes on the node made, changed or removed outside of the directories that belong to
 	// the node alone. The machine's own files are as they were.
 	Written() ([]string, error)
+	// MissingModules are the kernel modules that processes on the node had modprobe load in vain, in the order in which they were first
+	// asked for.
+	MissingModules(ctx context.Context) ([]Module, error)
 	// Start runs a process on the node: in its network, mount and UTS namespaces, in a session of its own. The context bounds the
 	// start; the process lives until it ends, until Kill, or until the world or this program does.
 	Start(ctx context.Context, c Command) (Process, error)
+}
+
+// Module is a kernel module that is not there.
+type Module struct {
+	Name string
+	// Exists: it is one of this kernel's, and this machine does not have it. Else no such module is known.
+	Exists bool
 }
 
 // Command is a process to be started on a node.

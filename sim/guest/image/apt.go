@@ -14,7 +14,7 @@ import (
 
 // tools are the packages whose programs subjects and readers of state exec. ipvsadm is for tests, which
 // compare what is read with what it lists. busybox gives a shell and modprobe.
-var tools = []string{"iptables", "ipset", "iproute2", "conntrack", "ipvsadm", "busybox-static"}
+var tools = []string{"iptables", "nftables", "ipset", "iproute2", "conntrack", "ipvsadm", "busybox-static"}
 
 // kernelMetas are the packages that depend on the distribution's newest kernel for virtual machines, best first: Debian, Ubuntu.
 var kernelMetas = map[string][]string{

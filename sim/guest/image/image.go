@@ -18,7 +18,7 @@ import (
 )
 
 // format changes when an image of the same packages would be made differently.
-const format = "1"
+const format = "2"
 
 // Image is a kernel with a base file system, to which the program that is to be init is still to be added.
 type Image struct {
@@ -247,30 +247,8 @@ func readKernel(ctx context.Context, which Kernel, debs []string, image *Image) 
 	if kernel == nil {
 		return nil, nil, fmt.Errorf("no kernel in %s", strings.Join(debs, ", "))
 	}
-	all := newKernelModules(entries)
-	ordered, lacking, err := all.ordered(ctx, modules)
-	if err != nil {
-		return nil, nil, err
-	}
-	image.Lacking = lacking
-	var list, deps strings.Builder
-	root := path.Join("lib/modules", image.Version)
-	for _, e := range ordered {
-		name := path.Join("kernel", moduleName(e.path)+".ko")
-		fmt.Fprintf(&list, "/%s\n", path.Join(root, name))
-		fmt.Fprintf(&deps, "%s:\n", name)
-		files = append(files, text(path.Join(root, name), string(e.data)))
-	}
-	// modprobe, which subjects call, finds a module that is loaded or built in, and says so of any other that it is missing.
-	var builtIn strings.Builder
-	for name := range all.builtIn {
-		fmt.Fprintf(&builtIn, "kernel/%s.ko\n", name)
-	}
-	return kernel, append(files,
-		text(ModuleList, list.String()),
-		text(path.Join(root, "modules.dep"), deps.String()),
-		text(path.Join(root, "modules.builtin"), builtIn.String()),
-	), nil
+	files, image.Lacking, err = newKernelModules(entries).tree(ctx, path.Join("lib/modules", image.Version))
+	return kernel, files, err
 }
 
 func text(name, content string) File {

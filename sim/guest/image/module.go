@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"os/exec"
 	"path"
+	"slices"
 	"strings"
 )
 
-// modules are the kernel features that worlds and subjects use. Everything is loaded at boot, so that nothing has to be found
-// and loaded while the clock of a scenario runs.
+// modules are the kernel features that worlds and most subjects use. They are loaded at boot, so that nothing has to be found
+// and loaded while the clock of a scenario runs. What else the kernel has of netfilter is in the image, too, and is loaded when somebody
+// asks for it: see onDemand.
 var modules = strings.Fields(`
 	virtio_pci virtio_console inet_diag tcp_diag overlay
 	dummy veth nlmon bridge vxlan ipip ip6_tunnel sit fou
@@ -55,9 +57,31 @@ func newKernelModules(entries []entry) kernelModules {
 	return m
 }
 
+// onDemand are the names of the modules that the image has besides those that are loaded at boot: all of netfilter, for
+// proxies whose rules need more than kube-router's. The kernel asks for an expression of nftables or a match of iptables by an alias.
+func (m kernelModules) onDemand() []string {
+	var names []string
+	for name, file := range m.files {
+		for _, dir := range []string{"/net/netfilter/", "/net/ipv4/netfilter/", "/net/ipv6/netfilter/"} {
+			if strings.Contains(file.path, dir) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// kernelModule is a module with what its .modinfo section says.
+type kernelModule struct {
+	entry
+	needs   []string // by name; only direct ones
+	aliases []string
+}
+
 // ordered are the wanted modules with everything that they need, in an order in which they can be loaded. A feature that the
 // kernel has neither built in nor as a module is left out and named: whoever needs it finds out by using it.
-func (m kernelModules) ordered(ctx context.Context, wanted []string) (load []entry, lacking []string, err error) {
+func (m kernelModules) ordered(ctx context.Context, wanted []string) (load []kernelModule, lacking []string, err error) {
 	done := map[string]bool{}
 	var visit func(name string) error
 	visit = func(name string) error {
@@ -73,16 +97,16 @@ func (m kernelModules) ordered(ctx context.Context, wanted []string) (load []ent
 		if file.data, err = unpack(ctx, file); err != nil {
 			return err
 		}
-		needs, err := dependencies(file.data)
-		if err != nil {
+		module := kernelModule{entry: file}
+		if module.needs, module.aliases, err = modinfo(file.data); err != nil {
 			return fmt.Errorf("module %s: %w", name, err)
 		}
-		for _, need := range needs {
+		for _, need := range module.needs {
 			if err := visit(need); err != nil {
 				return err
 			}
 		}
-		load = append(load, file)
+		load = append(load, module)
 		return nil
 	}
 	for _, name := range wanted {
@@ -119,24 +143,33 @@ func decompress(ctx context.Context, tool string, file entry) ([]byte, error) {
 	return data, nil
 }
 
-// dependencies are the modules that a module needs, as its .modinfo section says: NUL-separated "key=value" strings.
-func dependencies(module []byte) ([]string, error) {
+// modinfo reads the .modinfo section of a module, NUL-separated "key=value" strings: the modules that it needs, and the names, with
+// wildcards, by which it is asked for.
+func modinfo(module []byte) (needs, aliases []string, err error) {
 	file, err := elf.NewFile(bytes.NewReader(module))
 	if err != nil {
-		return nil, fmt.Errorf("read its headers: %w", err)
+		return nil, nil, fmt.Errorf("read its headers: %w", err)
 	}
 	section := file.Section(".modinfo")
 	if section == nil {
-		return nil, fmt.Errorf("it has no .modinfo section")
+		return nil, nil, fmt.Errorf("it has no .modinfo section")
 	}
 	info, err := section.Data()
 	if err != nil {
-		return nil, fmt.Errorf("read its .modinfo: %w", err)
+		return nil, nil, fmt.Errorf("read its .modinfo: %w", err)
 	}
+	needs, aliases = parseModinfo(info)
+	return needs, aliases, nil
+}
+
+func parseModinfo(info []byte) (needs, aliases []string) {
 	for _, field := range bytes.Split(info, []byte{0}) {
-		if list, ok := strings.CutPrefix(string(field), "depends="); ok && list != "" {
-			return strings.Split(strings.ReplaceAll(list, "-", "_"), ","), nil
+		switch key, value, _ := strings.Cut(string(field), "="); {
+		case key == "depends" && value != "":
+			needs = strings.Split(strings.ReplaceAll(value, "-", "_"), ",")
+		case key == "alias":
+			aliases = append(aliases, value)
 		}
 	}
-	return nil, nil
+	return needs, aliases
 }
