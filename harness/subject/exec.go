@@ -1,14 +1,10 @@
 package subject
 
 import (
-	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/goccy/go-yaml"
 
 	"proxyproof/harness/invariant"
 	"proxyproof/harness/known"
@@ -22,10 +18,14 @@ type Definition struct {
 	Name string `yaml:"name" json:"name"`
 	// Binary is its executable, relative to the file.
 	Binary string `yaml:"binary" json:"binary"`
-	// Args and the values of Env may contain {kubeconfig}, {node}, {services}, {externals}, {loadBalancers} and {pods}: a path, the
-	// node's name, and CIDRs separated by commas, primary family first.
+	// Args, FamilyArgs, Files and the values of Env may contain {kubeconfig}, {node}, {services}, {externals}, {loadBalancers} and {pods}: a
+	// path, the node's name, and CIDRs separated by commas, primary family first.
 	Args []string          `yaml:"args" json:"args"`
 	Env  map[string]string `yaml:"env" json:"env,omitempty"`
+	// FamilyArgs are more arguments, by family set.
+	FamilyArgs map[scenario.FamilySet][]string `yaml:"familyArgs" json:"familyArgs,omitempty"`
+	// Files are made on the node before the proxy starts: absolute path to content.
+	Files map[string]string `yaml:"files" json:"files,omitempty"`
 	// Options maps an option of scenarios to the arguments that ask for it; {value} is its value. A scenario that asks for another
 	// one is skipped.
 	Options map[string][]string `yaml:"options" json:"options,omitempty"`
@@ -35,6 +35,8 @@ type Definition struct {
 	Keeps []string `yaml:"keeps" json:"keeps,omitempty"`
 	// Errors are regular expressions of log lines that report an error.
 	Errors []string `yaml:"errors" json:"errors,omitempty"`
+	// Allowed are regular expressions of log lines that report none, although they match one of Errors.
+	Allowed []string `yaml:"allowed" json:"allowed,omitempty"`
 	// Known are findings that it cannot help, as in harness/known.
 	Known []known.Issue `yaml:"known" json:"-"`
 	// Patience is how long it may rest before it acts on what it knows, StartLimit how long it may work until it is ready, StopLimit
@@ -64,85 +66,23 @@ var keepNames = map[string]invariant.Keep{
 	"sysctls":               invariant.KeepSysctls,
 }
 
-// placeholder is what args and env may contain.
-var placeholder = regexp.MustCompile(`\{[A-Za-z]*\}`)
-
-var placeholders = []string{"{externals}", "{kubeconfig}", "{loadBalancers}", "{node}", "{pods}", "{services}"}
-
-// ReadDefinition reads and checks a file. Errors name the file, line and column where they can.
-func ReadDefinition(file string) (*Definition, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	var d Definition
-	if err := yaml.UnmarshalWithOptions(text, &d, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("%s:%w", file, err)
-	}
-	if err := d.check(); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return &d, nil
-}
-
-func (d *Definition) check() error {
-	if err := known.Check(d.Known); err != nil {
-		return fmt.Errorf("known: %w", err)
-	}
-	if d.Name == "" || strings.ContainsAny(d.Name, " /@") {
-		return fmt.Errorf("name: want a word without spaces, slashes and @, got %q", d.Name)
-	}
-	if d.Binary == "" {
-		return fmt.Errorf("binary: want the path of the executable")
-	}
-	signs := 0
-	for _, sign := range []bool{d.Ready.IPVS, d.Ready.Answers, d.Ready.Log != ""} {
-		if sign {
-			signs++
-		}
-	}
-	if signs != 1 {
-		return fmt.Errorf("ready: want exactly one of `ipvs: true`, `answers: true` and `log: REGEX`")
-	}
-	for _, name := range d.Keeps {
-		if keepNames[name] == 0 {
-			return fmt.Errorf("keeps: unknown kind of state %q; known are: %s", name, strings.Join(sortedKeys(keepNames), ", "))
-		}
-	}
-	for _, expression := range append(slices.Clone(d.Errors), d.Ready.Log) {
-		if _, err := regexp.Compile(expression); err != nil {
-			return fmt.Errorf("regular expression %q: %w", expression, err)
-		}
-	}
-	for option, args := range d.Options {
-		if !slices.Contains(optionNames, option) {
-			return fmt.Errorf("options: unknown option %q; known are: %s", option, strings.Join(optionNames, ", "))
-		}
-		for _, arg := range args {
-			if err := checkPlaceholders(arg, "{value}"); err != nil {
-				return fmt.Errorf("options: %s: %w", option, err)
-			}
-		}
-	}
-	for _, text := range append(slices.Collect(mapValues(d.Env)), d.Args...) {
-		if err := checkPlaceholders(text); err != nil {
-			return fmt.Errorf("args and env: %w", err)
-		}
-	}
-	return nil
-}
-
-func checkPlaceholders(text string, more ...string) error {
-	for _, p := range placeholder.FindAllString(text, -1) {
-		if !slices.Contains(placeholders, p) && !slices.Contains(more, p) {
-			return fmt.Errorf("%q: unknown placeholder %s; known are: %s", text, p, strings.Join(append(more, placeholders...), ", "))
-		}
-	}
-	return nil
-}
-
 // execProfile is a proxy that a file describes. It was checked when it was read.
-type execProfile struct{ *Definition }
+type execProfile struct {
+	*Definition
+	errors, allowed []*regexp.Regexp
+}
+
+func newExecProfile(d *Definition) execProfile {
+	return execProfile{d, compiled(d.Errors), compiled(d.Allowed)}
+}
+
+func compiled(expressions []string) []*regexp.Regexp {
+	var all []*regexp.Regexp
+	for _, e := range expressions {
+		all = append(all, regexp.MustCompile(e))
+	}
+	return all
+}
 
 func (execProfile) Inquiry() []string { return nil }
 
@@ -153,8 +93,14 @@ func (e execProfile) Command(s Setting) (world.Command, error) {
 		"{pods}", prefixes(s.Families, s.Ranges.Pods),
 	)
 	c := world.Command{Path: s.Binary, Args: slices.Clone(s.Args)}
-	for _, arg := range e.Args {
+	for _, arg := range slices.Concat(e.Args, e.FamilyArgs[familySet(s.Families)]) {
 		c.Args = append(c.Args, fill.Replace(arg))
+	}
+	for path, content := range e.Files {
+		if c.Files == nil {
+			c.Files = map[string][]byte{}
+		}
+		c.Files[path] = []byte(fill.Replace(content))
 	}
 	for option, value := range optionValues(s) {
 		args, ok := e.Options[option]
@@ -172,7 +118,16 @@ func (e execProfile) Command(s Setting) (world.Command, error) {
 }
 
 func (e execProfile) IsError(line string) bool {
-	return Crashed(line) || slices.ContainsFunc(e.Errors, func(expression string) bool { return regexp.MustCompile(expression).MatchString(line) })
+	return Crashed(line) || matchesAny(e.errors, line) && !matchesAny(e.allowed, line)
+}
+
+// familySet is the set of families in this order.
+func familySet(families []world.Family) scenario.FamilySet {
+	i := slices.IndexFunc(scenario.AllFamilies, func(f scenario.FamilySet) bool { return slices.Equal(f.Families(), families) })
+	if i < 0 {
+		return ""
+	}
+	return scenario.AllFamilies[i]
 }
 
 func (e execProfile) Ready() Ready {

@@ -1,7 +1,6 @@
 package subject
 
 import (
-	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -47,9 +46,7 @@ func excluded(s Setting) string {
 	return strings.Join(all, ",")
 }
 
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-func mapValues[V any](m map[string]V) iter.Seq[V] { return maps.Values(m) }
+func sortedKeys[K ~string, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 // or is the first that is not zero.
 func or(a, b time.Duration) time.Duration {

@@ -86,7 +86,7 @@ func ProfileOf(name, version string, d *Definition) (Profile, error) {
 	case name == "kube-router":
 		return kubeRouter{version}, nil
 	case name == "exec" && d != nil:
-		return execProfile{d}, nil
+		return newExecProfile(d), nil
 	}
 	return nil, fmt.Errorf("unknown subject profile %q", name)
 }

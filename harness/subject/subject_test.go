@@ -178,24 +178,36 @@ options: {syncPeriod: ["--period={value}"]}
 ready: {log: "^ready"}
 keeps: [ipvs, sets]
 errors: ["^ERROR"]
+allowed: ["mere advice$"]
+familyArgs: {ipv4: ["--pods={pods}"], dual-v6: ["--dual"]}
+files:
+  /etc/mine/config.yaml: |
+    cluster: "{services}"
+    none: {}
 patience: 3s
 known: [{findings: [hold-lost], upstream: none, why: it restarts}]
 `)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := execProfile{d}
+	p := newExecProfile(d)
 	setting := Setting{Node: "cp", Binary: "/b", Kubeconfig: "/k", Families: []world.Family{world.IPv4}, Ranges: world.DefaultRanges(),
 		Options: scenario.Options{SyncPeriod: scenario.Duration(time.Second)}}
 	c, err := p.Command(setting)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"--config=/k", "--node=cp", "--services=198.18.0.0/20", "--period=1s"}; !slices.Equal(c.Args, want) || !slices.Equal(c.Env, []string{"WHERE=cp"}) {
+	if want := []string{"--config=/k", "--node=cp", "--services=198.18.0.0/20", "--pods=198.19.0.0/16", "--period=1s"}; !slices.Equal(c.Args, want) || !slices.Equal(c.Env, []string{"WHERE=cp"}) {
 		t.Errorf("got %q %q, want %q", c.Args, c.Env, want)
 	}
 	if !p.IsError("ERROR: no") || p.IsError("no ERROR") || !p.IsError("panic: x") {
 		t.Error("error lines are not told from others")
+	}
+	if p.IsError("ERROR: mere advice") || !p.IsError("ERROR: no mere advice at all") {
+		t.Error("an excused line is an error, or another is none")
+	}
+	if got, want := string(c.Files["/etc/mine/config.yaml"]), "cluster: \"198.18.0.0/20\"\nnone: {}\n"; got != want {
+		t.Errorf("the file is %q, want %q", got, want)
 	}
 	if p.Keeps() != invariant.KeepIPVS|invariant.KeepSets || p.Patience(scenario.Options{}) != 3*time.Second || p.StartLimit() != 8*time.Second || p.StopLimit() != 10*time.Second || !p.Ready().Log.MatchString("ready to go") {
 		t.Errorf("keeps %v, patience %v, start and stop limit %v %v, ready %v", p.Keeps(), p.Patience(scenario.Options{}), p.StartLimit(), p.StopLimit(), p.Ready())
@@ -215,6 +227,15 @@ known: [{findings: [hold-lost], upstream: none, why: it restarts}]
 		fine + "args: [\"{nowhere}\"]\n":                         "unknown placeholder {nowhere}",
 		fine + "options: {dsr: []}\n":                            "unknown option",
 		fine + "colour: red\n":                                   "colour",
+		fine + "allowed: [a]\n":                                  "proxy.yaml:4:10: allowed: excuses lines",
+		fine + "errors: [a]\nallowed: [\"(\"]\n":                 "proxy.yaml:5:10: allowed: regular expression",
+		fine + "familyArgs: {ipv5: []}\n":                        "proxy.yaml:4:20: familyArgs: ipv5: unknown family set; known are: ipv4, ipv6, dual-v4, dual-v6",
+		fine + "familyArgs: {ipv4: [\"{x}\"]}\n":                 "familyArgs: ipv4: unknown placeholder {x}",
+		fine + "files:\n  /usr/x: \"\"\n":                        "proxy.yaml:5:11: files: /usr/x: want an absolute path below one of /etc/, /run/, /tmp/, /var/lib/",
+		fine + "files:\n  /etc/../x: \"\"\n":                     "want an absolute path",
+		fine + "files:\n  /run/proxyproof/kubeconfig: \"\"\n":    "belongs to the harness",
+		fine + "files:\n  /etc/x: \"{x}\"\n":                     "files: /etc/x: unknown placeholder {x}",
+		fine + "env: {A: \"{x}\"}\n":                             "proxy.yaml:4:10: env: A: unknown placeholder",
 		fine + "known: [{findings: [x], upstream: a, why: b}]\n": "no finding is called x",
 	} {
 		if _, err := read(text); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "proxy.yaml") {

@@ -119,6 +119,14 @@ type Subject struct {
 	Definition *subject.Definition `json:"definition,omitempty"`
 }
 
+// Title is how findings call the subject.
+func (s Subject) Title() string {
+	if s.Definition != nil {
+		return s.Definition.Name
+	}
+	return s.Profile
+}
+
 // Cancel asks for the end of a case or command. Its Done still comes.
 type Cancel struct {
 	ID string `json:"id"`

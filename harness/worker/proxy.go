@@ -81,7 +81,10 @@ func (c *caseRun) command(ctx context.Context, p *proxy) (world.Command, error) 
 	if err != nil {
 		return world.Command{}, err
 	}
-	command.Files = map[string][]byte{kubeconfigPath: kubeconfig}
+	if command.Files == nil {
+		command.Files = map[string][]byte{}
+	}
+	command.Files[kubeconfigPath] = kubeconfig
 	command.Output = func(line world.Line) { c.hear(p, line) }
 	return command, nil
 }
