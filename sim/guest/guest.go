@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"proxyproof/sim/guest/image"
+	"proxyproof/sim/pressure"
 )
 
 // Config says which machine to boot.
@@ -46,8 +47,8 @@ type Machine struct {
 	qemu     *qemu
 }
 
-// bootLimit is the watchdog on the first line of init. An emulated boot takes three to five seconds, and three times as long
-// where the processors are shared.
+// bootLimit is the watchdog on the first line of init, in time for which QEMU had the processors that it wanted. An emulated boot takes
+// three to five seconds, and three times as long where the processors are shared.
 const bootLimit = 40 * time.Second
 
 // bootAttempts is one more than the number of retries: emulated boots hang now and then.
@@ -119,20 +120,41 @@ func (c Config) boot(ctx context.Context, base image.Image, accel Accel) (*Machi
 	if err != nil {
 		return nil, err
 	}
-	watchdog := time.NewTimer(bootLimit)
-	defer watchdog.Stop()
-	select {
-	case <-q.console.spoken:
-		return &Machine{Pipe: q.pipe, Kernel: base.Version, Accel: accel, BootTime: time.Since(start), qemu: q}, nil
-	case <-q.ended:
-		err = fmt.Errorf("it ended before init spoke (%v)", q.state())
-	case <-watchdog.C:
-		err = fmt.Errorf("init did not speak within %v", bootLimit)
-	case <-ctx.Done():
-		err = context.Cause(ctx)
+	if err := q.awaitInit(ctx); err != nil {
+		q.stop()
+		return nil, fmt.Errorf("%w; its console:\n%s", err, q.console.String())
 	}
-	q.stop()
-	return nil, fmt.Errorf("%w; its console:\n%s", err, q.console.String())
+	return &Machine{Pipe: q.pipe, Kernel: base.Version, Accel: accel, BootTime: time.Since(start), qemu: q}, nil
+}
+
+// awaitInit waits for the first line of init.
+func (q *qemu) awaitInit(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var clock pressure.Clock
+	limit := clock.Allow(bootLimit)
+	go pressure.Watch(ctx, q.cmd.Process.Pid, pressure.Interval, func(now time.Time, scheduled float64) {
+		clock.Add(now, pressure.Figures{Shared: 1, Scheduled: scheduled})
+	})
+	look := time.NewTicker(pressure.Interval)
+	defer look.Stop()
+	for {
+		select {
+		case <-q.console.spoken:
+			return nil
+		case <-q.ended:
+			return fmt.Errorf("it ended before init spoke (%v)", q.state())
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case now := <-look.C:
+			switch limit.State(now) {
+			case pressure.Spent:
+				return fmt.Errorf("init did not speak within %v", bootLimit)
+			case pressure.Starved:
+				return limit.Err("that init did not speak")
+			}
+		}
+	}
 }
 
 // assemble appends the program as /init to the base archive, in anonymous memory.
@@ -174,6 +196,9 @@ func (m *Machine) Done() <-chan struct{} { return m.qemu.ended }
 
 // Console is the end of what the kernel, init and the worker's standard error said.
 func (m *Machine) Console() string { return m.qemu.console.String() }
+
+// Pid is that of QEMU.
+func (m *Machine) Pid() int { return m.qemu.cmd.Process.Pid }
 
 // PeakMemory is the most memory that QEMU had resident, in bytes; valid after Close.
 func (m *Machine) PeakMemory() int64 { return m.qemu.peak() }
