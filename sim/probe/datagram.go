@@ -78,7 +78,7 @@ func (a Aim) hold(ctx context.Context, name string, protocol int, p Pace, c code
 	h := &heldDatagrams{
 		socket: s, codec: c, pace: p, start: a.held(name),
 		stop: make(chan struct{}), heard: make(chan struct{}, 1),
-		series: series{patience: p.Patience},
+		series: series{patience: p.Patience, elapsed: p.Elapsed},
 	}
 	h.receiver.Go(h.receive)
 	h.sender.Go(func() { h.send(ctx) })
@@ -130,12 +130,15 @@ func (h *heldDatagrams) sendOne() {
 
 // linger waits for the answers that are under way.
 func (h *heldDatagrams) linger(ctx context.Context) {
-	patience := time.NewTimer(h.pace.Patience)
-	defer patience.Stop()
+	end := time.NewTimer(mostLinger * h.pace.Patience)
+	defer end.Stop()
+	look := time.NewTicker(h.pace.Interval)
+	defer look.Stop()
 	for h.pending() > 0 {
 		select {
 		case <-h.heard:
-		case <-patience.C:
+		case <-look.C:
+		case <-end.C:
 			return
 		case <-ctx.Done():
 			return
@@ -146,6 +149,7 @@ func (h *heldDatagrams) linger(ctx context.Context) {
 func (h *heldDatagrams) pending() int {
 	h.lock.Lock()
 	defer h.lock.Unlock()
+	h.series.settle(time.Now())
 	return h.series.pending()
 }
 

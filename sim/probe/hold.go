@@ -19,7 +19,12 @@ type Pace struct {
 	Interval time.Duration
 	// Patience is how long an answer may take before its request counts as lost (datagrams), or the connection as stalled; 1 s if 0.
 	Patience time.Duration
+	// Elapsed is how much of the time between two moments counts, for Patience and for the length of outages; all of it if nil.
+	Elapsed func(from, to time.Time) time.Duration
 }
+
+// mostLinger bounds how many times Patience Stop waits by the clock where not all time counts.
+const mostLinger = 6
 
 func (p Pace) orDefault() Pace {
 	if p.Interval <= 0 {
@@ -27,6 +32,9 @@ func (p Pace) orDefault() Pace {
 	}
 	if p.Patience <= 0 {
 		p.Patience = time.Second
+	}
+	if p.Elapsed == nil {
+		p.Elapsed = func(from, to time.Time) time.Duration { return to.Sub(from) }
 	}
 	return p
 }
@@ -46,6 +54,8 @@ type HeldResult struct {
 	OutageAt      time.Time     `json:"outageAt,omitzero"`
 	// Broken: the connection is lost, or what was asked last has had no answer for longer than Patience.
 	Broken bool `json:"broken"`
+	// Open: an answer was awaited and still had time. After Stop, too little of the time counted for a conclusion.
+	Open bool `json:"open,omitempty"`
 	// Why it is broken or had its longest outage, such as "reset" or "stalled: ICMP port unreachable from 192.0.2.17".
 	Why string `json:"why,omitempty"`
 	// Since is the time of the last good exchange.

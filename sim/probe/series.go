@@ -10,6 +10,7 @@ import (
 // they do on a machine that is short of processors, are no loss.
 type series struct {
 	patience time.Duration
+	elapsed  func(from, to time.Time) time.Duration // as in Pace
 	// first is the number of the first request that is open or that comes after one that is; requests are those from it on.
 	first    int
 	requests []request
@@ -40,8 +41,6 @@ type outage struct {
 	reason   string
 }
 
-func (o outage) length() time.Duration { return o.to.Sub(o.from) }
-
 // send registers the next request and returns its number.
 func (s *series) send(now time.Time) int {
 	s.settle(now)
@@ -65,8 +64,8 @@ func (s *series) decide(n int, f fate, reason string, now time.Time) {
 func (s *series) settle(now time.Time) {
 	for len(s.requests) > 0 {
 		r := &s.requests[0]
-		if r.fate == open && now.Sub(r.sent) > s.patience {
-			r.fate, r.reason = lost, "no answer"
+		if r.fate == open && s.elapsed(r.sent, now) > s.patience {
+			r.fate, r.reason = lost, errTimeout.Error()
 		}
 		switch r.fate {
 		case open:
@@ -92,11 +91,13 @@ func (s *series) recover(at time.Time) {
 		return
 	}
 	s.outage.to = at
-	if s.outage.length() > s.longest.length() {
+	if s.length(s.outage) > s.length(s.longest) {
 		s.longest = s.outage
 	}
 	s.outage = outage{}
 }
+
+func (s *series) length(o outage) time.Duration { return s.elapsed(o.from, o.to) }
 
 // pending is the number of open requests.
 func (s *series) pending() int {
@@ -114,17 +115,18 @@ func (s *series) report(r HeldResult, interval time.Duration, now time.Time) Hel
 	s.settle(now)
 	r.Sent, r.Answered, r.Since = s.sent, s.answered, s.lastGood
 	worst := s.longest
+	r.Open = s.pending() > 0
 	if !s.outage.from.IsZero() {
 		present := s.outage
 		present.to = present.to.Add(interval)
 		r.Broken = true
-		if present.length() > worst.length() {
+		if s.length(present) > s.length(worst) {
 			worst = present
 		}
 		worst.reason = present.reason
 	}
 	if !worst.from.IsZero() {
-		r.LongestOutage, r.OutageAt, r.Why = worst.length(), worst.from, worst.reason
+		r.LongestOutage, r.OutageAt, r.Why = s.length(worst), worst.from, worst.reason
 	}
 	return r
 }

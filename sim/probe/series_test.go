@@ -48,7 +48,7 @@ func TestSeries(t *testing.T) {
 		"the longest of two counts":  {[]step{{0, send}, {0, reject(0)}, {5, send}, {5, answer(1)}, {10, send}, {10, reject(2)}, {15, send}, {15, reject(3)}, {20, send}, {20, answer(4)}}, 20, result{5, 2, 100 * time.Millisecond, false, "rejected"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := series{patience: patience}
+			s := series{patience: patience, elapsed: Pace{}.orDefault().Elapsed}
 			for _, step := range c.steps {
 				step.do(&s, clock(step.at))
 			}
@@ -57,5 +57,23 @@ func TestSeries(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
 		})
+	}
+}
+
+// TestSeriesOnAStarvedMachine: patience and outages are in the time that counts.
+func TestSeriesOnAStarvedMachine(t *testing.T) {
+	tenth := func(from, to time.Time) time.Duration { return to.Sub(from) / 10 }
+	s := series{patience: 100 * time.Millisecond, elapsed: tenth}
+	s.send(clock(0))
+	if r := s.report(HeldResult{}, 50*time.Millisecond, clock(90)); r.Broken || r.LongestOutage > 0 || !r.Open {
+		t.Errorf("after 900 ms of which 90 count: %+v", r)
+	}
+	s.decide(0, answered, "", clock(90))
+	if r := s.report(HeldResult{}, 50*time.Millisecond, clock(90)); r.Answered != 1 || r.Open {
+		t.Errorf("answered after that: %+v", r)
+	}
+	s.send(clock(100))
+	if r := s.report(HeldResult{}, 50*time.Millisecond, clock(210)); !r.Broken || r.Why != "no answer" || r.Open {
+		t.Errorf("after 1.1 s of which 110 ms count: %+v", r)
 	}
 }

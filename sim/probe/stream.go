@@ -157,17 +157,20 @@ func (h *heldStream) finish(ctx context.Context, err error) bool {
 	}
 	if complaint != nil {
 		h.lengthen(now, reason(complaint))
-	} else if now.Sub(h.asked) > h.pace.Patience {
-		h.lengthen(now, "stalled")
+	} else if h.pace.Elapsed(h.asked, now) > h.pace.Patience {
+		h.lengthen(now, stalled)
 	}
 	h.result.Answered++
 	h.result.Since, h.asked = now, time.Time{}
 	return true
 }
 
+// stalled is why a connection had an outage on which there was no error.
+const stalled = "stalled"
+
 // lengthen counts the time since the present request as an outage.
 func (h *heldStream) lengthen(now time.Time, why string) {
-	if took := now.Sub(h.asked); took > h.result.LongestOutage {
+	if took := h.pace.Elapsed(h.asked, now); took > h.result.LongestOutage {
 		h.result.LongestOutage, h.result.OutageAt, h.result.Why = took, h.asked, why
 	}
 }
@@ -200,13 +203,14 @@ func (h *heldStream) Snapshot() HeldResult {
 	if h.ended || h.asked.IsZero() {
 		return r
 	}
-	waiting := time.Since(h.asked)
+	waiting := h.pace.Elapsed(h.asked, time.Now())
 	if waiting <= h.pace.Patience {
+		r.Open = true
 		return r
 	}
-	r.Broken, r.Why = true, "stalled"
+	r.Broken, r.Why = true, stalled
 	if complaint := h.socket.peekComplaint(); complaint != nil {
-		r.Why = "stalled: " + reason(complaint)
+		r.Why = stalled + ": " + reason(complaint)
 	}
 	if waiting > r.LongestOutage {
 		r.LongestOutage, r.OutageAt = waiting, h.asked
@@ -230,28 +234,27 @@ func (h *heldStream) Stop() HeldResult {
 }
 
 func (h *heldStream) linger() {
-	h.lock.Lock()
-	wait := time.Duration(0)
-	if !h.ended && !h.asked.IsZero() {
-		wait = h.pace.Patience - time.Since(h.asked) + time.Millisecond
-	}
-	h.lock.Unlock()
-	if wait <= 0 {
-		return
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for {
+	end := time.Now().Add(mostLinger * h.pace.Patience)
+	for wait := h.awaits(); wait > 0 && time.Now().Before(end); wait = h.awaits() {
+		timer := time.NewTimer(wait)
 		select {
 		case <-h.idle: // maybe of an earlier exchange
-			h.lock.Lock()
-			done := h.ended || h.asked.IsZero()
-			h.lock.Unlock()
-			if done {
-				return
-			}
 		case <-timer.C:
-			return
 		}
+		timer.Stop()
 	}
+}
+
+// awaits is how long the answer that is under way may still take; 0 if none is, or if its time is over.
+func (h *heldStream) awaits() time.Duration {
+	h.lock.Lock()
+	defer h.lock.Unlock()
+	if h.ended || h.asked.IsZero() {
+		return 0
+	}
+	left := h.pace.Patience - h.pace.Elapsed(h.asked, time.Now())
+	if left < 0 {
+		return 0
+	}
+	return left + time.Millisecond
 }
