@@ -1,7 +1,10 @@
 package netns
 
 import (
+	"bytes"
 	"fmt"
+	"path/filepath"
+	"strconv"
 
 	"proxyproof/sim/world"
 )
@@ -22,6 +25,54 @@ func (p *process) Activity() (world.Activity, error) {
 	}
 	a.Busy = a.Busy || p.output.unread()
 	return a, nil
+}
+
+func (p *process) Threads() ([]world.Thread, error) {
+	p.killing.Lock()
+	defer p.killing.Unlock()
+	if p.killed {
+		return nil, nil
+	}
+	pids, err := p.members()
+	if err != nil {
+		return nil, fmt.Errorf("look for the threads of process %d: %w", p.pid, err)
+	}
+	var all []world.Thread
+	for _, pid := range pids {
+		threads, err := readThreads(pid)
+		if err != nil {
+			return nil, fmt.Errorf("look at the threads of process %d: %w", pid, err)
+		}
+		program := programOf(pid)
+		for _, t := range threads {
+			all = append(all, world.Thread{Pid: pid, ID: t.pid, Process: program, CPU: t.cpu, Busy: t.busy()})
+		}
+	}
+	return all, nil
+}
+
+// programOf is the name by which a process was called. The one that the kernel gives it is the number of the descriptor that it was
+// executed from.
+func programOf(pid int) string {
+	line, err := readFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil {
+		return ""
+	}
+	path, _, _ := bytes.Cut(line, []byte{0})
+	return filepath.Base(string(path))
+}
+
+// members are the processes of the group, or of the family where there are no groups.
+func (p *process) members() ([]int, error) {
+	if p.group != nil {
+		return p.group.processes()
+	}
+	members, err := family(p.pid)
+	pids := make([]int, len(members))
+	for i, m := range members {
+		pids[i] = m.pid
+	}
+	return pids, err
 }
 
 // lookAtGroup takes the time from the group, which counts in microseconds and remembers the dead.

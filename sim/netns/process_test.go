@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -268,6 +269,12 @@ func TestWhoWaitsForItsReaderIsBusy(t *testing.T) {
 	}
 	if !asleep {
 		t.Error("it never waits for its reader")
+	}
+	threads, err := p.Threads()
+	if err != nil || !slices.ContainsFunc(threads, func(th world.Thread) bool {
+		return th.Pid == p.Pid() && th.Process == filepath.Base(self) && th.CPU > 0
+	}) {
+		t.Errorf("its threads are %+v, %v; want one of process %d that used CPU time", threads, err, p.Pid())
 	}
 	release()
 	wait(t, p)

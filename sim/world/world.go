@@ -159,8 +159,19 @@ type Process interface {
 	Signal(s os.Signal) error
 	// Activity tells what the process and its descendants did so far.
 	Activity() (Activity, error)
+	// Threads are those of the process and its living descendants.
+	Threads() ([]Thread, error)
 	// Kill ends the process and everything that it started, and waits for that.
 	Kill() error
+}
+
+// Thread is one thread of a process.
+type Thread struct {
+	Pid, ID int
+	Process string        // its program
+	CPU     time.Duration // that it used so far
+	// Busy is as in Activity.
+	Busy bool
 }
 
 // Activity is the sum over a process and its living descendants, plus those it has waited for.
