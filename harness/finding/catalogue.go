@@ -132,6 +132,12 @@ var process = []Entry{
 		LookAt:  "The lines in the evidence, and what happened in the kernel at that time.",
 	},
 	{
+		ID:      "subject-heartbeat-missed",
+		Summary: "The subject reports again and again that a part of it has given no sign of life in time.",
+		Meaning: "That part hangs, or its work takes longer than its period. A health endpoint of the subject is likely to fail, so that a kubelet restarts it.",
+		LookAt:  "The part in the evidence, what it logged last, and how long its syncs take. A sign of life that is late only because this machine is slow or starved is no finding.",
+	},
+	{
 		ID:      "subject-log-flood",
 		Summary: "The subject logged more than 20 000 lines or 4 MiB in one case.",
 		Meaning: "A disk fills up, and nobody finds the line that matters. Usually a loop that retries without a pause, which eats a CPU, too.",
@@ -147,7 +153,7 @@ var process = []Entry{
 		ID:      "subject-not-settled",
 		Summary: "The subject did not come to rest: it kept working, or the kernel's state kept changing.",
 		Meaning: "It writes in a loop. Each write is a chance to lose traffic, and a second sync should change nothing.",
-		LookAt:  "The kernel changes of the step: what flips back and forth.",
+		LookAt:  "The evidence, which names the threads that were at work, with the CPU time that they used, and what of the kernel's state flipped.",
 	},
 	{
 		ID:      "subject-cut-off",

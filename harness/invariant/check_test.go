@@ -301,6 +301,9 @@ var faults = []fault{
 	{id: "subject-log-error", unfamilied: true, do: func(t *testing.T, n *node, f world.Family) {
 		n.Subject.Errors = []string{"level=ERROR msg=\"add VIP\""}
 	}},
+	{id: "subject-heartbeat-missed", unfamilied: true, do: func(t *testing.T, n *node, f world.Family) {
+		n.Subject.Missed = []string{"Hairpin Controller heartbeat missed"}
+	}},
 	{id: "subject-wrote-outside", unfamilied: true, do: func(t *testing.T, n *node, f world.Family) {
 		n.Subject.Written = []string{"/usr/lib/proxy.cache"}
 	}},
@@ -492,7 +495,7 @@ func TestASubjectThatShouldNotRunIsNotJudged(t *testing.T) {
 	n := newNode(both...).withExample()
 	n.Now = &netstate.State{}
 	for _, alive := range []bool{false, true} { // true while it is being stopped
-		n.Subject = invariant.Subject{Name: "reference", Alive: alive, Errors: []string{"level=ERROR"}}
+		n.Subject = invariant.Subject{Name: "reference", Alive: alive, Errors: []string{"level=ERROR"}, Missed: []string{"x"}}
 		if found := judge(n.View); len(found) > 0 {
 			t.Errorf("alive %t: found%s", alive, print(found))
 		}

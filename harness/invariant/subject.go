@@ -9,6 +9,7 @@ import (
 const (
 	subjectExited   finding.ID = "subject-exited"
 	subjectLogError finding.ID = "subject-log-error"
+	subjectMissed   finding.ID = "subject-heartbeat-missed"
 	subjectWrote    finding.ID = "subject-wrote-outside"
 )
 
@@ -16,8 +17,8 @@ const (
 func alive() Check {
 	return Check{
 		Name:     "subject",
-		Doc:      "The subject is alive while the scenario wants it to run, logs no error that its profile does not allow, and leaves the files of its machine alone.",
-		Findings: []finding.ID{subjectExited, subjectLogError, subjectWrote},
+		Doc:      "The subject is alive while the scenario wants it to run, logs no error that its profile does not allow and no missing heartbeat, and leaves the files of its machine alone.",
+		Findings: []finding.ID{subjectExited, subjectLogError, subjectMissed, subjectWrote},
 		Judge:    judgeSubject,
 	}
 }
@@ -40,6 +41,13 @@ func judgeSubject(v View) []finding.Finding {
 			ID: subjectLogError, Node: v.Node.Name,
 			Sentence: fmt.Sprintf("the subject %s logged %s", v.Subject.Name, count(n, "error", "errors")),
 			Evidence: append([]string{"expected: no line that reports an error"}, logged...),
+		})
+	}
+	if n := len(v.Subject.Missed); n > 0 {
+		found = append(found, finding.Finding{
+			ID: subjectMissed, Node: v.Node.Name,
+			Sentence: fmt.Sprintf("the subject %s reports that %s of it gave no sign of life in time", v.Subject.Name, count(n, "part", "parts")),
+			Evidence: append([]string{"expected: each part reports within its period"}, prefixed("it logged: ", lines(v.Subject.Missed))...),
 		})
 	}
 	if n := len(v.Subject.Written); n > 0 {

@@ -98,6 +98,8 @@ type Subject struct {
 	Exit     int
 	// Errors are log lines that the subject's profile takes for errors and does not allow.
 	Errors []string
+	// Missed are signs of life of its parts that it reports as overdue, for longer than this machine explains.
+	Missed []string
 	// Written are files that it made, changed or removed outside of what belongs to its node.
 	Written []string
 }

@@ -130,6 +130,8 @@ func familySet(families []world.Family) scenario.FamilySet {
 	return scenario.AllFamilies[i]
 }
 
+func (execProfile) Heartbeat(string, scenario.Options) (Heartbeat, bool) { return Heartbeat{}, false }
+
 func (e execProfile) Ready() Ready {
 	r := Ready{IPVS: e.Definition.Ready.IPVS, Answers: e.Definition.Ready.Answers}
 	if e.Definition.Ready.Log != "" {

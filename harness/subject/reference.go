@@ -48,6 +48,8 @@ func (reference) IsError(line string) bool {
 	return strings.Contains(line, "level=ERROR") || Crashed(line)
 }
 
+func (reference) Heartbeat(string, scenario.Options) (Heartbeat, bool) { return Heartbeat{}, false }
+
 func (reference) Ready() Ready { return Ready{IPVS: true} }
 
 func (reference) Keeps() invariant.Keep { return invariant.KeepAll }

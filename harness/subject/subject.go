@@ -39,6 +39,9 @@ type Profile interface {
 	Command(Setting) (world.Command, error)
 	// IsError tells whether a line of its log reports an error that a scenario should hear of.
 	IsError(line string) bool
+	// Heartbeat recognises a line in which the proxy reports that a part of it is overdue. Such a line is judged by how long it is
+	// repeated, see docs/subjects.md.
+	Heartbeat(line string, o scenario.Options) (Heartbeat, bool)
 	// Ready is how the proxy shows that it may be judged.
 	Ready() Ready
 	// Keeps is the kernel state that the proxy promises to keep.
@@ -50,6 +53,16 @@ type Profile interface {
 	StartLimit() time.Duration
 	// StopLimit is how long it may take to exit after SIGTERM, on a nominal machine.
 	StopLimit() time.Duration
+}
+
+// Heartbeat is a sign of life that a part of a proxy owes to the proxy, which logs when it is overdue.
+type Heartbeat struct {
+	// Of is the part.
+	Of string
+	// Due is the longest time between two signs. Grace is the part of it that is for the work of the part, on a nominal machine.
+	Due, Grace time.Duration
+	// Again is how often the line is repeated while the sign is missing.
+	Again time.Duration
 }
 
 // defaultStartLimit is the StartLimit of proxies that say nothing else.

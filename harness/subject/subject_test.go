@@ -152,6 +152,34 @@ func TestKubeRouterErrors(t *testing.T) {
 	}
 }
 
+// TestKubeRouterHeartbeats: what is due follows from the period; a part that is not known owes nothing, and its line is an error.
+func TestKubeRouterHeartbeats(t *testing.T) {
+	const prefix = "E1124 02:40:26.124450     224 health_controller.go:177] "
+	for line, want := range map[string]time.Duration{
+		"NetworkService Controller heartbeat missed":          3500 * time.Millisecond,
+		"Network Policy Controller heartbeat missed":          301500 * time.Millisecond,
+		"Load Balancer Allocator Controller heartbeat missed": 61500 * time.Millisecond,
+		"Hairpin Controller heartbeat missed":                 61500 * time.Millisecond,
+		"Metrics Controller heartbeat missed":                 0,
+		"NetworkService Controller heartbeat missed, twice":   0,
+	} {
+		beat, ok := (kubeRouter{}).Heartbeat(prefix+line, scenario.Options{SyncPeriod: scenario.Duration(2 * time.Second)})
+		if ok != (want > 0) || ok && beat.Due != want {
+			t.Errorf("%s: due after %v, %t; want %v", line, beat.Due, ok, want)
+		}
+		if !(kubeRouter{}).IsError(prefix + line) {
+			t.Errorf("%s: is no error", line)
+		}
+	}
+	line := prefix + "NetworkService Controller heartbeat missed"
+	if beat, _ := (kubeRouter{}).Heartbeat(line, scenario.Options{}); beat.Due != defaultSyncPeriod+1500*time.Millisecond {
+		t.Errorf("with the default period, it is due after %v", beat.Due)
+	}
+	if _, ok := (kubeRouter{}).Heartbeat("I1124 02:40:26.124450     224 x.go:1] NetworkService Controller heartbeat missed", scenario.Options{}); ok {
+		t.Error("a line that is no error is taken for one")
+	}
+}
+
 func TestKubeRouterKeeps(t *testing.T) {
 	for version, want := range map[string]bool{"v2.1.2": false, "v2.10.1": false, "v2.11.0": true, "v2.11.1": true, "v3.0.0": true, "": true} {
 		if got := (kubeRouter{version}).Keeps().Has(invariant.KeepNodePortsPerFamily); got != want {
