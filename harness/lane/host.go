@@ -79,6 +79,9 @@ type duplex struct {
 
 func (m *hostMachine) Stream() io.ReadWriter { return duplex{m.out, m.in} }
 
+// Pid is none: the worker's machine is this one.
+func (m *hostMachine) Pid() int { return 0 }
+
 // closeGrace is how long a worker may take to end its cases when its pipe is closed.
 const closeGrace = 10 * time.Second
 

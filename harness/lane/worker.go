@@ -15,6 +15,7 @@ import (
 
 	"proxyproof/harness/event"
 	"proxyproof/harness/wire"
+	"proxyproof/sim/pressure"
 )
 
 // File is a file to be pushed to workers.
@@ -68,6 +69,8 @@ type machine interface {
 	Close() error
 	// Obituary explains the end of a worker that ended by itself: its last words.
 	Obituary() string
+	// Pid is of the process that runs the worker's CPUs if they are virtual; else 0.
+	Pid() int
 	// Figures are boot time, retries and memory, for the report; the kernel is the worker's to tell.
 	Figures() event.Machine
 }
@@ -93,6 +96,7 @@ func newWorker(ctx context.Context, m machine) (*Worker, error) {
 	w.heard.Store(time.Now().UnixNano())
 	go w.receive(greeted)
 	go w.watch()
+	go w.reportPressure(m.Pid())
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
 	select {
@@ -141,6 +145,20 @@ func (w *Worker) watch() {
 			}
 		}
 	}
+}
+
+// reportPressure reports to the worker how the host schedules its CPUs, until the worker is gone.
+func (w *Worker) reportPressure(pid int) {
+	if pid == 0 {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	pressure.Watch(ctx, pid, wire.BeatInterval, func(_ time.Time, scheduled float64) {
+		if w.conn.Send(wire.TypeHost, wire.Host{Scheduled: scheduled}) != nil || !w.Alive() {
+			cancel()
+		}
+	})
 }
 
 // greet reads the first message.

@@ -24,7 +24,7 @@ import (
 )
 
 // Version of the protocol. Both ends come from the same binary, so a mismatch is a stale worker.
-const Version = 4
+const Version = 5
 
 // BeatInterval is the time between signs of life.
 const BeatInterval = time.Second
@@ -43,6 +43,7 @@ const (
 	TypeRun    Type = 'R' // Job
 	TypeCancel Type = 'X' // Cancel
 	TypeExec   Type = 'E' // Exec
+	TypeHost   Type = 'H' // Host, every BeatInterval, to a worker whose machine is a VM
 )
 
 // From the worker to the orchestrator.
@@ -72,6 +73,12 @@ type Beat struct {
 	Idle float64 `json:"idle"`
 	// Free is the memory that more processes can have, in bytes.
 	Free int64 `json:"free"`
+}
+
+// Host is what the host's scheduler reports of the worker's VM, which cannot measure that itself.
+type Host struct {
+	// Scheduled is the part of the last interval in which the VM had the processors that it wanted, from 0 to 1.
+	Scheduled float64 `json:"scheduled"`
 }
 
 // Put announces a file of Size bytes whose SHA-256 is Hash (hex), to which the sender has seen.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"proxyproof/harness/finding"
+	"proxyproof/sim/pressure"
 )
 
 // script is a system that goes through moments and fingerprints; the last of each stays.
@@ -32,7 +33,7 @@ func (s *script) print(context.Context) (string, error) {
 }
 
 func quietly(s *script) *settler {
-	return &settler{window: 3 * time.Millisecond, look: s.look, print: s.print}
+	return &settler{clock: &pressure.Clock{}, window: 3 * time.Millisecond, look: s.look, print: s.print}
 }
 
 func lasting(d time.Duration) func() time.Duration { return func() time.Duration { return d } }

@@ -16,6 +16,7 @@ import (
 	"proxyproof/harness/subject"
 	"proxyproof/harness/wire"
 	"proxyproof/sim/netstate"
+	"proxyproof/sim/pressure"
 )
 
 // caseRun is one case from start to verdict.
@@ -25,6 +26,9 @@ type caseRun struct {
 	speed  float64
 	window time.Duration
 	record *record
+	meter  *pressure.Meter
+	// doubts counts the probes that got no answer at a time when there was not enough useful time to get one.
+	doubts atomic.Int64
 	build         // of the subject that runs
 	other  *build // that it is swapped for; nil if there is none
 	helps  *helps
@@ -44,7 +48,7 @@ type caseRun struct {
 	patience
 }
 
-// caseLimit bounds a case, whatever happens in it. On a nominal machine.
+// caseLimit bounds a case, whatever happens in it. On a nominal machine, in useful time.
 const caseLimit = 90 * time.Second
 
 // runCase executes a job and streams its events, the last of which is the verdict.
@@ -55,12 +59,34 @@ func (w *Worker) runCase(ctx context.Context, job wire.Job) wire.Done {
 			fmt.Fprintf(os.Stderr, "worker: %v\n", err)
 		}
 	})
-	ctx, cancel := context.WithTimeoutCause(ctx, w.scale(caseLimit), fmt.Errorf("the case took longer than %v", w.scale(caseLimit)))
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go w.enforce(ctx, w.scale(caseLimit), cancel)
 	verdict := verdictOf(w.attempt(ctx, job, record), record)
 	verdict.Took = time.Since(start)
+	record.add(event.Event{Note: &event.Note{Text: "the machine during the case: " + w.meter.Words(start, time.Now())}})
 	record.add(event.Event{Verdict: &verdict})
 	return wire.Done{}
+}
+
+// enforce cancels a case at the end of its limit.
+func (w *Worker) enforce(ctx context.Context, limit time.Duration, cancel context.CancelCauseFunc) {
+	allowance := w.meter.Allow(limit)
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			switch allowance.State(now) {
+			case pressure.Spent:
+				cancel(fmt.Errorf("the case took longer than %v", limit))
+			case pressure.Starved:
+				cancel(allowance.Err("that the case did not end"))
+			}
+		}
+	}
 }
 
 // verdictOf reads the end of a case.
@@ -95,7 +121,7 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 		return err
 	}
 	now := measureSpeed()
-	c := &caseRun{job: job, speed: max(w.speed, now), window: stretch(settleWindow, min(now, windowMost)), record: record, build: subjectBuild, helps: &w.helps,
+	c := &caseRun{job: job, speed: max(w.speed, now), window: stretch(settleWindow, min(now, windowMost)), record: record, meter: w.meter, build: subjectBuild, helps: &w.helps,
 		keptPorts: map[flow]uint16{}}
 	if job.Other != nil {
 		other, err := w.build(*job.Other)
@@ -104,9 +130,9 @@ func (w *Worker) attempt(ctx context.Context, job wire.Job, record *record) (err
 		}
 		c.other = &other
 	}
-	c.job.Scenario = unhurried(job.Scenario, c.speed)
-	c.settler = &settler{window: c.window, look: c.look, print: c.print}
-	c.patience = patience{budget: c.scale(stepBudget), rest: c.rest, hopeless: c.restless, deaf: c.scale(deafLimit)}
+	c.job.Scenario = unhurried(job.Scenario, c.speed*c.stretchNow())
+	c.settler = &settler{window: c.window, clock: &w.meter.Clock, look: c.look, print: c.print}
+	c.patience = patience{budget: c.scale(stepBudget), rest: c.rest, hopeless: c.restless, deaf: c.scale(deafLimit), doubts: c.doubts.Load, unrest: c.unrest}
 	defer func() {
 		record.enter(len(job.Scenario.Steps)+1, event.Phase{Name: "close"})
 		err = errors.Join(err, c.close())
@@ -139,7 +165,7 @@ func unhurried(s *scenario.Scenario, speed float64) *scenario.Scenario {
 	return &slower
 }
 
-// stepBudget is how long the checks of one step may take to hold, on a nominal machine.
+// stepBudget is how long the checks of one step may take to hold, on a nominal machine, in useful time.
 const stepBudget = 10 * time.Second
 
 // deafLimit is how long bytes may stay unacknowledged, on a nominal machine: the kernel acknowledges them, not the process.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -29,6 +30,9 @@ const (
 	holdExtra    = 250 * time.Millisecond // on a nominal machine
 )
 
+// patienceOfHolds is the longest time for which an answer is awaited before it is missing.
+func (c *caseRun) patienceOfHolds() time.Duration { return holdPatience + c.scale(holdExtra) }
+
 // startHolds begins the holds of the scenario: those of Services, which answer only through a subject, or the others.
 func (c *caseRun) startHolds(ctx context.Context, ofServices bool) error {
 	for _, spec := range c.job.Scenario.Hold {
@@ -51,6 +55,8 @@ func (c *caseRun) startHolds(ctx context.Context, ofServices bool) error {
 			for _, t := range targets {
 				err := c.startHold(ctx, spec, from, t)
 				switch {
+				case err != nil && ofServices && ctx.Err() == nil && c.hadNoTime(c.probeTimeout()):
+					return c.starved(c.probeTimeout(), fmt.Sprintf("that %s cannot be held open from %s", t, name))
 				case err != nil && ofServices && ctx.Err() == nil:
 					c.record.find(lost(from, t, time.Now(), "could not be held open at all", err.Error()))
 				case err != nil:
@@ -68,7 +74,7 @@ func (c *caseRun) startHold(ctx context.Context, spec scenario.Hold, from world.
 		kind = t.speaks()
 	}
 	aim := c.aim(from, t.via, netip.AddrPortFrom(t.address, t.port))
-	pace := probe.Pace{Interval: holdInterval, Patience: holdPatience + c.scale(holdExtra)}
+	pace := probe.Pace{Interval: holdInterval, Patience: c.patienceOfHolds(), Elapsed: c.meter.Useful}
 	h := &hold{spec: spec, from: from, target: t}
 	var err error
 	switch kind {
@@ -90,26 +96,32 @@ func (c *caseRun) startHold(ctx context.Context, spec scenario.Hold, from world.
 
 // endHolds stops the holds and judges each.
 func (c *caseRun) endHolds(ctx context.Context) error {
+	var errs []error
 	for _, h := range c.holds {
-		c.judgeHold(h, h.held.Stop())
+		errs = append(errs, c.judgeHold(h, h.held.Stop()))
 	}
 	c.holds = nil
-	return ctx.Err()
+	return errors.Join(append(errs, ctx.Err())...)
 }
 
-func (c *caseRun) judgeHold(h *hold, r probe.HeldResult) {
+// judgeHold compares the longest outage with what is allowed, both in useful time.
+func (c *caseRun) judgeHold(h *hold, r probe.HeldResult) error {
 	c.record.add(event.Event{Hold: &event.Hold{
 		From: h.from.Name(), To: h.target.String(), Sent: r.Sent, Good: r.Answered, Outage: r.LongestOutage, Why: r.Why,
 	}})
 	most := time.Duration(h.spec.MaxOutage)
+	if r.Open && !r.Broken {
+		return c.starved(c.patienceOfHolds(), fmt.Sprintf("that %s does not answer %s", h.target, h.from.Name()))
+	}
 	if !r.Broken && r.LongestOutage <= most {
-		return
+		return nil
 	}
 	since := r.OutageAt
 	if r.Broken {
 		since = r.Since
 	}
 	c.record.find(lost(h.from, h.target, since, fmt.Sprintf("was lost, while an outage of %v is allowed", most), r.String()))
+	return nil
 }
 
 func lost(from world.Place, t target, since time.Time, what, evidence string) finding.Finding {

@@ -75,7 +75,7 @@ func (c *caseRun) views(ctx context.Context) ([]invariant.View, error) {
 			Objects: objects, Options: c.job.Scenario.Subject.Options, Keeps: c.profile.Keeps(),
 			Before: before, Now: state, Injected: injected,
 			Subject: invariant.Subject{
-				Name: c.info.Title(), Expected: p.wanted, Alive: p.alive(), Exit: exitOf(p), Errors: p.logged(), Written: written,
+				Name: c.info.Title(), Expected: p.wanted, Alive: p.alive(), Exit: exitOf(p), Errors: p.logged(), Missed: c.missed(p), Written: written,
 			},
 		}
 		p.drains = view.Drains()

@@ -13,6 +13,7 @@ import (
 	"proxyproof/harness/scenario"
 	"proxyproof/harness/subject"
 	"proxyproof/sim/netstate"
+	"proxyproof/sim/pressure"
 	"proxyproof/sim/probe"
 	"proxyproof/sim/world"
 )
@@ -33,6 +34,9 @@ type proxy struct {
 
 	lock   sync.Mutex
 	errors []string
+	// started is when the present process began, overdue what it says of its parts.
+	started time.Time
+	overdue overdue
 	// frames is how many places of the stack trace under way are still to be taken down with the last error.
 	frames int
 	// said: a line matched what the profile takes for readiness.
@@ -100,7 +104,7 @@ func (c *caseRun) hear(p *proxy, line world.Line) {
 		})
 	case within:
 		c.record.add(event.Event{Time: line.Time, Log: &event.Log{Node: p.node.Name(), Line: line.Text}})
-		p.note(line.Text, c.profile, c.excused.Load())
+		p.note(line, c.profile, c.job.Scenario.Subject.Options, c.excused.Load())
 	}
 }
 
@@ -115,10 +119,15 @@ func (p *proxy) count(size int) (within, first bool) {
 }
 
 // note looks for errors and for the sign of readiness. An error may be excused, a crash never; of a crash it also tells where.
-func (p *proxy) note(line string, profile subject.Profile, excused bool) {
+func (p *proxy) note(l world.Line, profile subject.Profile, options scenario.Options, excused bool) {
+	line := l.Text
 	isError, sign := profile.IsError(line) && !(excused && !subject.Crashed(line)), profile.Ready().Log
+	beat, isBeat := profile.Heartbeat(line, options)
 	p.lock.Lock()
 	defer p.lock.Unlock()
+	if isError && isBeat {
+		isError = !p.overdue.add(beat, line, p.started, l.Time)
+	}
 	if isError && len(p.errors) < logErrors {
 		p.errors, p.frames = append(p.errors, line), 0
 		if subject.Crashed(line) {
@@ -142,7 +151,7 @@ func (p *proxy) hasSaid() bool {
 // start begins a process.
 func (c *caseRun) start(ctx context.Context, p *proxy) error {
 	p.lock.Lock()
-	p.said = false
+	p.said, p.started, p.overdue = false, time.Now(), overdue{}
 	p.lock.Unlock()
 	process, err := p.node.Start(ctx, p.command)
 	if err != nil {
@@ -181,6 +190,13 @@ func (p *proxy) logged() []string {
 	return append([]string(nil), p.errors...)
 }
 
+// missed are the signs of life that parts of the present process owe.
+func (c *caseRun) missed(p *proxy) []string {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	return p.overdue.missed(c.speed, c.meter.Useful)
+}
+
 // startSubjects starts the subject on every node that has one and waits until each is ready. gone tells that one never was:
 // what would be judged after that says nothing about it.
 func (c *caseRun) startSubjects(ctx context.Context) (gone bool, err error) {
@@ -204,8 +220,11 @@ const readyRest = 10 * time.Second
 // awaitReady waits until the subject is alive and shows that it is ready: health endpoints answer too early to be believed.
 func (c *caseRun) awaitReady(ctx context.Context, p *proxy) (bool, error) {
 	limit := readyRest + c.scale(c.profile.StartLimit())
-	deadline := time.Now().Add(limit)
-	for time.Now().Before(deadline) {
+	allowance := c.meter.Allow(limit)
+	for left := pressure.Left; left != pressure.Spent; left = allowance.State(time.Now()) {
+		if left == pressure.Starved {
+			return false, allowance.Err("that the subject did not become ready")
+		}
 		if !p.alive() {
 			c.record.find(c.exited(p))
 			return false, nil
@@ -236,7 +255,7 @@ func (c *caseRun) showsReady(ctx context.Context, p *proxy) (bool, error) {
 		return p.hasSaid(), nil
 	case sign.Answers:
 		for _, vip := range c.kubernetesVIPs() {
-			aim := probe.Aim{From: p.node, To: netip.AddrPortFrom(vip, kubernetesPort), Timeout: c.scale(time.Second)}
+			aim := probe.Aim{From: p.node, To: netip.AddrPortFrom(vip, kubernetesPort), Timeout: c.stretched(c.scale(time.Second))}
 			if probe.Connect(ctx, aim).Err() != nil {
 				return false, nil
 			}
@@ -371,17 +390,26 @@ func (c *caseRun) terminate(ctx context.Context, p *proxy) error {
 		return fmt.Errorf("send SIGTERM to the subject on %s: %w", p.node.Name(), err)
 	}
 	limit := c.scale(c.profile.StopLimit())
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case <-p.process.Done():
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		c.record.find(finding.Finding{
-			ID: "subject-ignored-sigterm", Node: p.node.Name(),
-			Sentence: fmt.Sprintf("the subject did not exit within %v after SIGTERM", limit.Round(time.Second)),
-		})
+	allowance := c.meter.Allow(limit)
+	look := time.NewTicker(pressure.Interval)
+	defer look.Stop()
+	for {
+		select {
+		case <-p.process.Done():
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case now := <-look.C:
+			switch allowance.State(now) {
+			case pressure.Starved:
+				return allowance.Err("that the subject did not exit after SIGTERM")
+			case pressure.Spent:
+				c.record.find(finding.Finding{
+					ID: "subject-ignored-sigterm", Node: p.node.Name(),
+					Sentence: fmt.Sprintf("the subject did not exit within %v after SIGTERM", limit.Round(time.Second)),
+				})
+				return nil
+			}
+		}
 	}
-	return nil
 }

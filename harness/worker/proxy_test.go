@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"proxyproof/harness/scenario"
 	"proxyproof/harness/subject"
+	"proxyproof/sim/world"
 )
 
 // silent is a profile that takes no line for an error but a crash.
@@ -13,6 +15,9 @@ type silent struct{ subject.Profile }
 
 func (silent) IsError(line string) bool { return subject.Crashed(line) }
 func (silent) Ready() subject.Ready     { return subject.Ready{} }
+func (silent) Heartbeat(string, scenario.Options) (subject.Heartbeat, bool) {
+	return subject.Heartbeat{}, false
+}
 
 // TestACrashTellsWhere: the first places of the stack trace that are the program's own.
 func TestACrashTellsWhere(t *testing.T) {
@@ -36,7 +41,7 @@ main.b()
 	/src/a/b.go:2 +0x1
 main.c()
 	/src/a/c.go:3 +0x1`), "\n") {
-		p.note(line, silent{}, true)
+		p.note(world.Line{Text: line}, silent{}, scenario.Options{}, true)
 	}
 	want := []string{"panic: runtime error: invalid memory address or nil pointer dereference at proxy/graceful.go:85 at proxy/graceful.go:45 at a/a.go:1 at a/b.go:2"}
 	if got := p.logged(); !slices.Equal(got, want) {

@@ -98,8 +98,11 @@ func (c *caseRun) selfJob(node world.Node, address netip.Addr) job {
 
 // aim is that of one probe; a client enters through the node via.
 func (c *caseRun) aim(from world.Place, via string, to netip.AddrPort) probe.Aim {
-	return probe.Aim{From: from, Via: via, To: to, Timeout: probeLimit + c.scale(probeExtra)}
+	return probe.Aim{From: from, Via: via, To: to, Timeout: c.stretched(c.probeTimeout())}
 }
+
+// probeTimeout is how long a probe waits for an answer, in useful time.
+func (c *caseRun) probeTimeout() time.Duration { return probeLimit + c.scale(probeExtra) }
 
 func answered(r probe.Result) bool { return r.Outcome == probe.Answered }
 
@@ -326,6 +329,9 @@ func (c *caseRun) recordProbe(ctx context.Context, written string, result probe.
 	to := fmt.Sprintf("%s %s at %s", result.Protocol, written, result.To)
 	if result.To.Port() == 0 {
 		to = fmt.Sprintf("%s %s at %s", result.Protocol, written, result.To.Addr())
+	}
+	if !ok && result.Outcome == probe.Silent && c.hadNoTime(c.probeTimeout()) {
+		c.doubts.Add(1)
 	}
 	c.record.add(event.Event{Probe: &event.Probe{From: result.From, To: to, Result: result.String(), OK: ok}})
 	return ok, nil

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"proxyproof/harness/wire"
+	"proxyproof/sim/pressure"
 )
 
 // Worker serves one orchestrator.
@@ -22,6 +23,8 @@ type Worker struct {
 	conn  *wire.Conn
 	store *store
 	speed float64
+	// meter counts the time that is of use, as long as the worker lives.
+	meter *pressure.Meter
 
 	lock    sync.Mutex
 	cancels map[string]context.CancelFunc
@@ -33,11 +36,12 @@ type Worker struct {
 func Serve(ctx context.Context, stream io.ReadWriter) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w := &Worker{conn: wire.New(stream), store: newStore(), speed: measureSpeed(), cancels: map[string]context.CancelFunc{}}
+	w := &Worker{conn: wire.New(stream), store: newStore(), speed: measureSpeed(), meter: &pressure.Meter{}, cancels: map[string]context.CancelFunc{}}
 	if err := w.conn.Send(wire.TypeHello, w.hello(ctx)); err != nil {
 		return err
 	}
 	w.running.Go(func() { w.beat(ctx) })
+	w.running.Go(func() { w.meter.Run(ctx) })
 	err := w.receive(ctx)
 	cancel()
 	w.running.Wait()
@@ -123,6 +127,12 @@ func (w *Worker) handle(ctx context.Context, t wire.Type, payload []byte) error 
 			return err
 		}
 		w.start(ctx, command.ID, func(ctx context.Context) wire.Done { return w.exec(ctx, command) })
+	case wire.TypeHost:
+		host, err := wire.Decode[wire.Host](payload)
+		if err != nil {
+			return err
+		}
+		w.meter.HostReports(host.Scheduled)
 	case wire.TypeCancel:
 		cancel, err := wire.Decode[wire.Cancel](payload)
 		if err != nil {
