@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Interval is the time between two measurements. One costs some 100 µs on an emulated CPU.
+// Interval is the time between two measurements. One takes less than a millisecond of an emulated CPU.
 const Interval = 250 * time.Millisecond
 
 // Meter measures this machine until its context ends.
