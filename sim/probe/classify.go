@@ -2,8 +2,8 @@ package probe
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -31,15 +31,29 @@ func (r Result) failed(err error, connected bool) Result {
 		}
 	case errors.Is(err, errTimeout):
 		r.Outcome = Silent
-	case isTLS(err):
-		r.Outcome = TLSFailed
+	case isCertificate(err):
+		r.Outcome = WrongCertificate
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		r.Outcome = Closed
 	case errors.As(err, &errno):
 		r.Outcome = ofErrno(errno, connected)
+	case errors.As(err, new(notTLS)):
+		r.Outcome = TLSFailed
+	case errors.As(err, new(notHTTP)):
+		r.Outcome = Unexpected
 	}
 	return r
 }
+
+// notTLS is why a connection that stands has no TLS session, and notHTTP why a session has no HTTP answer. Most errors of crypto/tls
+// and net/http have no type of their own, so that it is the stage that says what they mean. What the network did goes before.
+type (
+	notTLS  struct{ error }
+	notHTTP struct{ error }
+)
+
+func (e notTLS) Unwrap() error  { return e.error }
+func (e notHTTP) Unwrap() error { return e.error }
 
 // ofErrno is the outcome that an error of the kernel means.
 func ofErrno(errno syscall.Errno, connected bool) Outcome {
@@ -66,7 +80,10 @@ func ofErrno(errno syscall.Errno, connected bool) Outcome {
 func reason(err error) string {
 	var syscallError *os.SyscallError
 	var pathError *os.PathError
+	var verifying *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &verifying) && len(verifying.UnverifiedCertificates) > 0:
+		return fmt.Sprintf("the certificate of %q: %v", verifying.UnverifiedCertificates[0].Subject.CommonName, verifying.Err)
 	case errors.As(err, &syscallError):
 		return syscallError.Err.Error()
 	case errors.As(err, &pathError):
@@ -75,17 +92,10 @@ func reason(err error) string {
 	return err.Error()
 }
 
-func isTLS(err error) bool {
-	var (
-		alert     tls.AlertError
-		record    tls.RecordHeaderError
-		unknown   x509.UnknownAuthorityError
-		hostname  x509.HostnameError
-		invalid   x509.CertificateInvalidError
-		verifying *tls.CertificateVerificationError
-	)
-	return errors.As(err, &alert) || errors.As(err, &record) || errors.As(err, &unknown) || errors.As(err, &hostname) ||
-		errors.As(err, &invalid) || errors.As(err, &verifying)
+// isCertificate tells whether a TLS client ended a handshake because of the server's certificate.
+func isCertificate(err error) bool {
+	var verifying *tls.CertificateVerificationError
+	return errors.As(err, &verifying)
 }
 
 // sane is an address and port without the mapping of IPv4 into IPv6.

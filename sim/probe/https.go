@@ -85,7 +85,7 @@ func shake(s *socket, q Request) (*session, error) {
 	config.NextProtos = []string{"http/1.1"}
 	conn := tls.Client(s, config)
 	if err := conn.Handshake(); err != nil {
-		return nil, err
+		return nil, notTLS{err}
 	}
 	return converse(s, conn, q)
 }
@@ -97,15 +97,15 @@ func (h *session) ask(r *Result) error {
 	}
 	response, err := http.ReadResponse(h.reader, h.request)
 	if err != nil {
-		return err
+		return notHTTP{err}
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
 	if err != nil {
-		return err
+		return notHTTP{err}
 	}
 	if _, err := io.Copy(io.Discard, response.Body); err != nil { // the next answer follows
-		return err
+		return notHTTP{err}
 	}
 	r.Status, r.Body, r.Outcome = response.StatusCode, string(body), Answered
 	if h.status != 0 && r.Status != h.status {

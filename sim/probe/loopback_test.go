@@ -169,8 +169,8 @@ func TestHTTPS(t *testing.T) {
 		"ok":             {port, probe.Request{TLS: trust, Path: "/readyz?verbose", Status: 200}, probe.Answered},
 		"any status":     {port, probe.Request{TLS: trust, Path: "/"}, probe.Answered},
 		"another status": {port, probe.Request{TLS: trust, Path: "/", Status: 200}, probe.Unexpected},
-		"another name":   {port, probe.Request{TLS: &tls.Config{RootCAs: trust.RootCAs, ServerName: "elsewhere"}, Path: "/"}, probe.TLSFailed},
-		"unknown root":   {port, probe.Request{TLS: &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1"}, Path: "/"}, probe.TLSFailed},
+		"another name":   {port, probe.Request{TLS: &tls.Config{RootCAs: trust.RootCAs, ServerName: "elsewhere"}, Path: "/"}, probe.WrongCertificate},
+		"unknown root":   {port, probe.Request{TLS: &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1"}, Path: "/"}, probe.WrongCertificate},
 		"no TLS":         {plain, probe.Request{TLS: trust, Path: "/"}, probe.TLSFailed},
 		"nobody":         {freePort(t), probe.Request{TLS: trust, Path: "/"}, probe.Refused},
 		"closed at once": {listen(t, func(*net.TCPConn) {}), probe.Request{TLS: trust, Path: "/"}, ""}, // closed or reset

@@ -122,6 +122,7 @@ func (a Aim) connect(ctx context.Context, name string, protocol int) (Result, *s
 		}
 		return r.failed(err, false), nil
 	}
+	r.Connected = true
 	return r, s
 }
 

@@ -62,9 +62,11 @@ const (
 	Reset Outcome = "reset"
 	// Closed: the connection was made and then closed without the answer.
 	Closed Outcome = "closed"
-	// TLSFailed: the connection was made, but not the TLS session on it.
+	// TLSFailed: the connection was made, but not the TLS session on it: what answers does not speak TLS, or not with this client.
 	TLSFailed Outcome = "tls-failed"
-	// Unexpected: an answer came, but not the one that was asked for.
+	// WrongCertificate: a TLS server answered, and its certificate is not one that the request trusts for the name that it asks for.
+	WrongCertificate Outcome = "wrong-certificate"
+	// Unexpected: an answer came, but not the one that was asked for. Result.Status is 0 if it was no HTTP answer at all.
 	Unexpected Outcome = "unexpected"
 	// Broken: the probe could not be made. It says nothing about the world.
 	Broken Outcome = "broken"
@@ -78,6 +80,8 @@ type Result struct {
 	Via      string         `json:"via,omitempty"`
 	Local    netip.AddrPort `json:"local,omitzero"` // as bound by the kernel; port 0 for pings
 	To       netip.AddrPort `json:"to"`
+	// Connected: a TCP or SCTP connection was made, whatever happened on it.
+	Connected bool `json:"connected,omitempty"`
 	// Server and Saw are what a server of the world answered.
 	Server string `json:"server,omitempty"`
 	Saw    string `json:"saw,omitempty"`
@@ -95,6 +99,9 @@ type Result struct {
 func (r Result) String() string {
 	var b strings.Builder
 	b.WriteString(string(r.Outcome))
+	if r.Connected && r.Outcome != Answered && r.Status == 0 {
+		b.WriteString(" once connected")
+	}
 	if r.Server != "" {
 		fmt.Fprintf(&b, " by %s, which saw %s", r.Server, r.Saw)
 	}
