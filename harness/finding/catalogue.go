@@ -34,9 +34,33 @@ func Lookup(id ID) (Entry, bool) {
 var packets = []Entry{
 	{
 		ID:      "apiserver-refused",
-		Summary: "HTTPS to the API server on a node's own address is refused or not answered.",
+		Summary: "No connection to the API server on its node's own address can be made.",
 		Meaning: "The node has locked its own API server out, as in cloudnativelabs/kube-router#1685. A proxy that reaches the API through this address can no longer learn that the Service is gone, so the fault heals only by hand.",
-		LookAt:  "The evidence: through which Service the address is in svip, and whether it is in local-ips. Then the last rule of KUBE-ROUTER-SERVICES.",
+		LookAt:  "The evidence: who sent the ICMP error, and which node has the address through which Service; whether it is in svip and in local-ips there. Then the last rule of KUBE-ROUTER-SERVICES.",
+	},
+	{
+		ID:      "apiserver-no-answer",
+		Summary: "The API server's own address and port take connections, but no API server answers on them.",
+		Meaning: "Something else has port 6443: a Service or a host port that was led there by NAT or IPVS (kubernetes/kubernetes#72338). A check that only connects takes it for well, and every client hangs or fails in its TLS handshake.",
+		LookAt:  "The evidence: a rule of table nat or a virtual service at that address and port, and on which node. How far the probe came: no TLS, no HTTP, a reset, or nothing.",
+	},
+	{
+		ID:      "apiserver-wrong-certificate",
+		Summary: "A TLS server answers at the API server's own address, with a certificate that is not the cluster's for that address.",
+		Meaning: "Clients are led to another server: an ingress controller, or another cluster (kubernetes/kubernetes#66103). Those that verify fail; those that do not hand their tokens to a stranger.",
+		LookAt:  "The name in the certificate, which is in the evidence, and what leads port 6443 there: host ports, node ports, external addresses that are the node's.",
+	},
+	{
+		ID:      "apiserver-error",
+		Summary: "What answers at the API server's own address has the cluster's certificate, and answers with another HTTP status than 200.",
+		Meaning: "Clients are led to a server of the cluster that does not serve: one that is starting or shutting down, or has lost its store (kubernetes/kubernetes#56584). The API server at the address itself is ready.",
+		LookAt:  "The status in the evidence, and what leads port 6443 to another node.",
+	},
+	{
+		ID:      "apiserver-ping-lost",
+		Summary: "The API server's node does not answer pings on one of its own addresses.",
+		Meaning: "As ping-lost, for the address that a cluster cannot do without. The request may be lost on the node, or the answer on the node that asks.",
+		LookAt:  "The evidence: which places, and which rule of which node. From the node itself it is node-self-unreachable, if the proxy runs there.",
 	},
 	{
 		ID:      "node-self-unreachable",

@@ -2,7 +2,6 @@ package invariant
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -10,17 +9,10 @@ import (
 	"proxyproof/sim/world"
 )
 
-// Explain tells from the kernel's state alone why a new TCP connection to a port of one of the node's own addresses would be
-// rejected, or that it would not: line by line from the Service that drew the address in to the rule that decides.
-func Explain(v View, address netip.Addr, port uint16) []string {
-	if v.Now == nil || !address.IsValid() {
-		return nil
-	}
-	return v.explain(packet{family: world.FamilyOf(address), to: address, port: port})
-}
-
+// explain tells from the kernel's state of one node why a new TCP connection to a port of one of its own addresses would be rejected, or
+// that it would not: line by line from the Service that drew the address in to the rule that decides.
 func (v View) explain(p packet) []string {
-	return []string{v.explainService(p), v.explainLocal(p), v.explainRule(p)}
+	return []string{v.explainService(p), v.explainLocal(p), v.explainDecision(v.judgePacket(p), p)}
 }
 
 // explainService tells through what an address came into svip.
@@ -28,7 +20,7 @@ func (v View) explainService(p packet) string {
 	name := setName(svipSet, p.family)
 	set, _ := findSet(v.Now, name)
 	if !holds(set, p.to.String()) {
-		return fmt.Sprintf("%s is not in %s", p.to, name)
+		return fmt.Sprintf("%s is not in %s of node %s", p.to, name, v.Node.Name)
 	}
 	expected, foreign := v.expectation(), keysIn(v.before())
 	var through []string
@@ -49,9 +41,9 @@ func (v View) explainService(p packet) string {
 		}
 	}
 	if len(through) == 0 {
-		return fmt.Sprintf("%s is in %s, although IPVS has no service at it", p.to, name)
+		return fmt.Sprintf("%s is in %s of node %s, although IPVS has no service at it", p.to, name, v.Node.Name)
 	}
-	return fmt.Sprintf("%s is in %s through %s", p.to, name, list(through))
+	return fmt.Sprintf("%s is in %s of node %s through %s", p.to, name, v.Node.Name, list(through))
 }
 
 // explainLocal tells whether local-ips protects an address.
@@ -71,31 +63,27 @@ func (v View) explainLocal(p packet) string {
 	return fmt.Sprintf("it is missing from %s, %s", name, holding)
 }
 
-// explainRule tells which rule decides about a new connection.
-func (v View) explainRule(p packet) string {
-	d := v.judgePacket(p)
-	what := fmt.Sprintf("a new TCP connection to port %d of it", p.port)
-	if p.port == 0 {
-		what = "a new TCP connection to a port of it that is no service's"
-	}
+// explainDecision tells which rule decides about a packet.
+func (v View) explainDecision(d decision, p packet) string {
+	what, place := p.what(), v.placeOf(d)
 	switch {
 	case d.verdict == unknown:
-		return fmt.Sprintf("%s meets %s, which is beyond this explanation: %s", what, d.place(), d.rule.Spec)
+		return fmt.Sprintf("%s meets %s, which is beyond this explanation: %s", what, place, d.rule.Spec)
 	case d.verdict == accept && d.number > 0:
-		return fmt.Sprintf("%s accepts %s: %s", d.place(), what, d.rule.Spec)
+		return fmt.Sprintf("%s accepts %s: %s", place, what, d.rule.Spec)
 	case d.verdict == accept:
-		return fmt.Sprintf("no rule of the filter table for incoming %s rejects %s", p.family, what)
+		return fmt.Sprintf("no rule of the filter table for incoming %s on node %s rejects %s", p.family, v.Node.Name, what)
 	case d.number == 0:
-		return fmt.Sprintf("so the policy %s of %s meets %s", d.verdict, d.chain, what)
+		return fmt.Sprintf("so the policy %s of %s on node %s meets %s", d.verdict, d.chain, v.Node.Name, what)
 	}
 	m, _ := netstate.ParseRule(d.rule)
-	if m.Protocol.Name != "" || len(m.Ports) > 0 {
-		return fmt.Sprintf("so %s %s %s: %s", d.place(), done[d.verdict], what, d.rule.Spec)
+	if m.Protocol.Name != "" || len(m.Ports) > 0 || d.verdict == redirect || v.foreignRule(d) != "" {
+		return fmt.Sprintf("so %s %s %s: %s", place, done[d.verdict], what, d.rule.Spec)
 	}
-	return fmt.Sprintf("so %s %s whatever comes to it%s", d.place(), done[d.verdict], v.exceptions(d, p))
+	return fmt.Sprintf("so %s %s whatever comes to it%s", place, done[d.verdict], v.exceptions(d, p))
 }
 
-var done = map[verdict]string{reject: "rejects", drop: "drops"}
+var done = map[verdict]string{reject: "rejects", drop: "drops", redirect: "leads elsewhere"}
 
 // exceptions tells what the rules before the deciding one let through.
 func (v View) exceptions(d decision, p packet) string {

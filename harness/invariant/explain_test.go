@@ -1,6 +1,7 @@
 package invariant_test
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -11,17 +12,22 @@ import (
 	"proxyproof/sim/world"
 )
 
+// fromLaptop is a client's attempt to connect to an address of node cp.
+func fromLaptop(to netip.Addr, port uint16) invariant.Attempt {
+	return invariant.Attempt{From: "laptop", Entry: "cp", To: to, Port: port, Protocol: "tcp", Home: "cp", HomeNode: "cp"}
+}
+
 // The founding bug: a person must learn from these lines alone what is wrong.
 func TestExplainTheFoundingBug(t *testing.T) {
 	n := newNode(world.IPv6).withExample()
 	n.set("kube-router-local-ips", world.IPv6).Members = nil
 	want := []string{
-		"2001:db8:2::10 is in inet6:kube-router-svip through node port 31337/TCP of Service default/example",
+		"2001:db8:2::10 is in inet6:kube-router-svip of node cp through node port 31337/TCP of Service default/example",
 		"it is missing from inet6:kube-router-local-ips, which holds 0 addresses",
-		"so rule 8 of KUBE-ROUTER-SERVICES rejects whatever comes to it but echo-request, destination-unreachable, time-exceeded, " +
+		"so rule 8 of KUBE-ROUTER-SERVICES on node cp rejects whatever comes to it but echo-request, destination-unreachable, time-exceeded, " +
 			"neighbour-solicitation, neighbour-advertisement, echo-reply, its ports in inet6:kube-router-svip-prt (31337/TCP)",
 	}
-	if got := invariant.Explain(n.View, nodeAddr(world.IPv6), 6443); !slices.Equal(got, want) {
+	if got := invariant.Explain(fromLaptop(nodeAddr(world.IPv6), 6443), []invariant.View{n.View}); !slices.Equal(got, want) {
 		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	i, ok := find(judge(n.View), func(f finding.Finding) bool { return f.ID == "node-address-unprotected" })
@@ -38,11 +44,11 @@ func TestExplain(t *testing.T) {
 	}{
 		"good node": {
 			want: []string{"through node port 31337/TCP of Service default/example", "it is in kube-router-local-ips, which holds 2 addresses (192.0.2.10, 192.0.2.11)",
-				"no rule of the filter table for incoming IPv4 rejects a new TCP connection to port 6443 of it"},
+				"no rule on the way rejects a new TCP connection to port 6443 of it: PREROUTING of node cp, INPUT of node cp, OUTPUT of node cp"},
 		},
 		"the node port itself": {
 			port: 31337,
-			want: []string{"node port 31337/TCP", "it is in", "rule 4 of KUBE-ROUTER-SERVICES accepts a new TCP connection to port 31337 of it"},
+			want: []string{"IPVS of node cp has a virtual service there (node port 31337/TCP of Service default/example) and leads it to 198.19.1.20:8080 (weight 1)"},
 		},
 		"no Service": {
 			change: func(n *node) { n.set("kube-router-svip", world.IPv4).Members = nil },
@@ -56,7 +62,7 @@ func TestExplain(t *testing.T) {
 				n.set("kube-router-local-ips", world.IPv4).Members = nil
 			},
 			want: []string{"IPVS service TCP 192.0.2.10:31337, which comes from no Service, IPVS service TCP 192.0.2.10:9999, which is not the subject's",
-				"it is missing from", "so rule 5 of KUBE-ROUTER-SERVICES rejects whatever comes to it but echo-request"},
+				"it is missing from", "so rule 5 of KUBE-ROUTER-SERVICES on node cp rejects whatever comes to it but echo-request"},
 		},
 		"no IPVS": {
 			change: func(n *node) { n.Now.IPVS = nil },
@@ -70,14 +76,14 @@ func TestExplain(t *testing.T) {
 			change: func(n *node) {
 				n.Now.Tables = []netstate.Table{{Name: "filter", Chains: []netstate.Chain{{Name: "INPUT", Policy: "DROP"}}}}
 			},
-			want: []string{"is in", "is in", "so the policy DROP of INPUT meets a new TCP connection"},
+			want: []string{"is in", "is in", "so the policy DROP of INPUT on node cp meets a new TCP connection"},
 		},
 		"a rule of another program": {
 			change: func(n *node) {
 				chain := &n.Now.Tables[0].Chains[0]
 				chain.Rules = append(rules("-i eth0 -p tcp -m multiport --dports 6443 -j DROP"), chain.Rules...)
 			},
-			want: []string{"is in", "is in", "rule 1 of INPUT, which is beyond this explanation: -i eth0"},
+			want: []string{"is in", "is in", "rule 1 of INPUT on node cp, which is beyond this explanation: -i eth0"},
 		},
 		"rules that do not apply": {
 			change: func(n *node) {
@@ -86,7 +92,7 @@ func TestExplain(t *testing.T) {
 					"-m conntrack --ctstate RELATED,ESTABLISHED -j DROP", "-p tcp -j NOTHING-THERE"), chain.Rules...)
 				n.set("kube-router-local-ips", world.IPv4).Members = nil
 			},
-			want: []string{"is in", "it is missing from", "so rule 5 of KUBE-ROUTER-SERVICES rejects"},
+			want: []string{"is in", "it is missing from", "so rule 5 of KUBE-ROUTER-SERVICES on node cp rejects"},
 		},
 		"a chain that returns": {
 			change: func(n *node) {
@@ -102,14 +108,14 @@ func TestExplain(t *testing.T) {
 				chain.Rules = append(rules("-p tcp -m tcp --dport 6443 -j ACCEPT"), chain.Rules...)
 				n.set("kube-router-local-ips", world.IPv4).Members = nil
 			},
-			want: []string{"is in", "it is missing from", "rule 1 of INPUT accepts a new TCP connection to port 6443 of it"},
+			want: []string{"is in", "it is missing from", "no rule on the way rejects"},
 		},
 		"dropped": {
 			change: func(n *node) {
 				chain := &n.Now.Tables[0].Chains[0]
 				chain.Rules = append(rules("-m comment --comment closed -j DROP"), chain.Rules...)
 			},
-			want: []string{"is in", "is in", "so rule 1 of INPUT drops whatever comes to it"},
+			want: []string{"is in", "is in", "so rule 1 of INPUT on node cp drops whatever comes to it"},
 		},
 		"a chain without return": {
 			change: func(n *node) {
@@ -132,14 +138,14 @@ func TestExplain(t *testing.T) {
 				chain := &n.Now.Tables[0].Chains[0]
 				chain.Rules = append(rules("-p tcp -m tcp --dport 6000:7000 -j DROP"), chain.Rules...)
 			},
-			want: []string{"is in", "is in", "so rule 1 of INPUT drops a new TCP connection to port 6443"},
+			want: []string{"is in", "is in", "so rule 1 of INPUT on node cp drops a new TCP connection to port 6443"},
 		},
 		"one port rejected": {
 			change: func(n *node) {
 				chain := &n.Now.Tables[0].Chains[0]
 				chain.Rules = append(rules("-p tcp -m tcp --dport 6443 -j REJECT"), chain.Rules...)
 			},
-			want: []string{"is in", "is in", "so rule 1 of INPUT rejects a new TCP connection to port 6443 of it: -p tcp"},
+			want: []string{"is in", "is in", "so rule 1 of INPUT on node cp rejects a new TCP connection to port 6443 of it: -p tcp"},
 		},
 	}
 	for name, c := range cases {
@@ -152,7 +158,7 @@ func TestExplain(t *testing.T) {
 			if port == 0 {
 				port = 6443
 			}
-			got := invariant.Explain(n.View, nodeAddr(world.IPv4), port)
+			got := invariant.Explain(fromLaptop(nodeAddr(world.IPv4), port), []invariant.View{n.View})
 			if len(got) != len(c.want) {
 				t.Fatalf("got %d lines: %q", len(got), got)
 			}

@@ -65,7 +65,7 @@ func sortedByWeight(findings []finding.Finding) []finding.Finding {
 
 // weight orders findings: what traffic suffers comes before what the tables say.
 func weight(f finding.Finding) int {
-	if f.ID == "apiserver-refused" {
+	if strings.HasPrefix(string(f.ID), "apiserver-") {
 		return 2
 	}
 	if strings.HasPrefix(string(f.ID), "subject-") {

@@ -69,7 +69,7 @@ func (c *caseRun) baseline(ctx context.Context) error {
 		return err
 	}
 	if len(findings) > 0 {
-		return fmt.Errorf("the world is broken before the subject starts: %s", findings[0])
+		return fmt.Errorf("the world is broken before the subject starts: %s", findings[0].Finding)
 	}
 	return c.startHolds(ctx, false)
 }

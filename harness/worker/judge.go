@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"proxyproof/harness/invariant"
 	"proxyproof/harness/scenario"
 	"proxyproof/sim/netstate"
+	"proxyproof/sim/probe"
 	"proxyproof/sim/world"
 )
 
@@ -38,7 +40,7 @@ func (c *caseRun) judge(ctx context.Context, step scenario.Step) ([]finding.Find
 	if err != nil {
 		return nil, err
 	}
-	return append(findings, c.explain(probed, views)...), nil
+	return append(findings, explain(probed, views)...), nil
 }
 
 // judgeView applies the invariants that the scenario does not exempt.
@@ -103,9 +105,8 @@ func nodeFacts(n world.Node, set scenario.FamilySet) invariant.Node {
 
 // probeAll runs the standing probes and the scenario's expectations side by side: a refusal over IPv6 takes a second to be
 // reported, and there is no need to wait for them one after the other.
-func (c *caseRun) probeAll(ctx context.Context, expect []scenario.Expect) ([]finding.Finding, error) {
-	var jobs []func(context.Context) ([]finding.Finding, error)
-	jobs = append(jobs, c.guardJobs()...)
+func (c *caseRun) probeAll(ctx context.Context, expect []scenario.Expect) ([]probed, error) {
+	jobs := c.guardJobs()
 	for _, e := range expect {
 		more, err := c.expectJobs(e)
 		if err != nil {
@@ -113,7 +114,7 @@ func (c *caseRun) probeAll(ctx context.Context, expect []scenario.Expect) ([]fin
 		}
 		jobs = append(jobs, more...)
 	}
-	results := make([][]finding.Finding, len(jobs))
+	results := make([][]probed, len(jobs))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(probesAtATime)
 	for i, job := range jobs {
@@ -125,39 +126,70 @@ func (c *caseRun) probeAll(ctx context.Context, expect []scenario.Expect) ([]fin
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	var findings []finding.Finding
+	var all []probed
 	for _, r := range results {
-		findings = append(findings, r...)
+		all = append(all, r...)
 	}
-	return findings, nil
+	return all, nil
 }
 
 const probesAtATime = 16
 
-// explain attaches to what packets suffered what the kernel's tables say about it, and merges findings with the same key: one
-// address that several places cannot reach is one finding.
-func (c *caseRun) explain(probed []finding.Finding, views []invariant.View) []finding.Finding {
+// explain attaches to what packets suffered what the kernels of the nodes on their way say about it, and merges findings with the same
+// key: one address that several places cannot reach is one finding. What the places saw comes first.
+func explain(all []probed, views []invariant.View) []finding.Finding {
 	var merged []finding.Finding
+	var why [][]string
 	index := map[string]int{}
-	for _, f := range probed {
-		if i, ok := index[f.Key()]; ok {
-			merged[i].Evidence = append(merged[i].Evidence, f.Evidence...)
+	for _, p := range all {
+		i, known := index[p.Key()]
+		if !known {
+			i = len(merged)
+			index[p.Key()] = i
+			merged, why = append(merged, finding.Finding{}), append(why, nil)
+			merged[i] = p.Finding
+		} else {
+			merged[i].Evidence = append(merged[i].Evidence, p.Evidence...)
+		}
+		if p.attempt == nil {
 			continue
 		}
-		index[f.Key()] = len(merged)
-		merged = append(merged, f)
-	}
-	for i, f := range merged {
-		if f.ID != apiserverRefused {
-			continue
-		}
-		for _, v := range views {
-			if v.Node.Name == f.Node {
-				merged[i].Evidence = append(merged[i].Evidence, invariant.Explain(v, addressOf(f.Object), apiserverPort)...)
+		for _, line := range invariant.Explain(*p.attempt, views) {
+			if !slices.Contains(why[i], line) { // places that fail for the same reason have it in common
+				why[i] = append(why[i], line)
 			}
 		}
 	}
+	for i := range merged {
+		merged[i].Evidence = append(merged[i].Evidence, why[i]...)
+	}
 	return merged
+}
+
+// attempted is what the explanation has to know of a probe that failed.
+func (c *caseRun) attempted(from world.Place, via string, r probe.Result) *invariant.Attempt {
+	a := &invariant.Attempt{
+		From: from.Name(), Entry: from.NodeName(), FromNode: from.Kind() == world.KindNode,
+		To: r.To.Addr(), Port: r.To.Port(), Protocol: r.Protocol, Local: r.Local.Addr(), Connected: r.Connected,
+	}
+	switch r.Protocol {
+	case "connect", "http", "https":
+		a.Protocol = "tcp"
+	case "ping":
+		a.Protocol = "icmp"
+	}
+	if from.Kind() == world.KindClient {
+		a.Entry = via
+	}
+	if r.ICMP != nil {
+		a.Offender = r.ICMP.From
+	}
+	for _, place := range c.places() {
+		if slices.Contains(place.Addrs(world.FamilyOf(a.To)), a.To) {
+			a.Home, a.HomeNode = place.Name(), place.NodeName()
+		}
+	}
+	return a
 }
 
 // look is what the settler watches.

@@ -51,15 +51,15 @@ func (c *caseRun) ownJobs() []job {
 }
 
 func (c *caseRun) ownJob(from world.Place, node world.Node, address netip.Addr, o own) job {
-	return func(ctx context.Context) ([]finding.Finding, error) {
+	return func(ctx context.Context) ([]probed, error) {
 		result := o.ask(ctx, c.aim(from, node.Name(), netip.AddrPortFrom(address, o.port)))
 		if ok, err := c.recordProbe(ctx, o.what+" of "+node.Name(), result, o.does(result)); ok || err != nil {
 			return nil, err
 		}
-		return []finding.Finding{{
+		return []probed{{attempt: c.attempted(from, node.Name(), result), Finding: finding.Finding{
 			ID: nodeReachChanged, Node: node.Name(), Family: world.FamilyOf(address).String(), Object: address.String(),
 			Sentence: fmt.Sprintf("node %s itself is not reached at %s as it was before the subject came", node.Name(), address),
 			Evidence: []string{fmt.Sprintf("%s, from %s: %s", o.what, from.Name(), result)},
-		}}, nil
+		}}}, nil
 	}
 }

@@ -12,27 +12,33 @@ import (
 
 	"proxyproof/harness/event"
 	"proxyproof/harness/finding"
+	"proxyproof/harness/invariant"
 	"proxyproof/harness/scenario"
 	"proxyproof/sim/probe"
 	"proxyproof/sim/world"
 )
 
-// job is one probe, or a series of probes of one address, with the findings that it gives.
-type job = func(context.Context) ([]finding.Finding, error)
+// job is one probe, or a series of probes of one address, with what it finds.
+type job = func(context.Context) ([]probed, error)
+
+// probed is a finding of a probe, with the attempt that failed: the kernels of the nodes on its way explain it. No attempt: nothing was
+// sent, or the answer is wrong for a reason that no packet filter has.
+type probed struct {
+	finding.Finding
+	attempt *invariant.Attempt
+}
 
 // Ids of findings that packets give.
 const (
-	apiserverRefused    finding.ID = "apiserver-refused"
-	nodeSelfUnreachable finding.ID = "node-self-unreachable"
-	reachFailed         finding.ID = "reach-failed"
-	wrongBackend        finding.ID = "wrong-backend"
-	backendUnused       finding.ID = "backend-unused"
-	affinityBroken      finding.ID = "affinity-broken"
-	wrongSource         finding.ID = "wrong-source"
-	healthCheckWrong    finding.ID = "health-check-wrong"
-	notRefused          finding.ID = "not-refused"
-	pingLost            finding.ID = "ping-lost"
-	holdLost            finding.ID = "hold-lost"
+	reachFailed      finding.ID = "reach-failed"
+	wrongBackend     finding.ID = "wrong-backend"
+	backendUnused    finding.ID = "backend-unused"
+	affinityBroken   finding.ID = "affinity-broken"
+	wrongSource      finding.ID = "wrong-source"
+	healthCheckWrong finding.ID = "health-check-wrong"
+	notRefused       finding.ID = "not-refused"
+	pingLost         finding.ID = "ping-lost"
+	holdLost         finding.ID = "hold-lost"
 )
 
 // A probe waits for an answer for probeLimit by the clock, since a refusal over IPv6 is reported only after the first SYN was sent
@@ -41,60 +47,6 @@ const (
 	probeLimit = 2 * time.Second
 	probeExtra = 100 * time.Millisecond // on a nominal machine; of 34,000 answers on one twenty times as slow, and overloaded, the slowest took 1.4 s
 )
-
-// guardJobs are the probes that every scenario has without asking: the API server answers on every address of its node, from
-// everywhere, and the node reaches its own addresses.
-func (c *caseRun) guardJobs() []job {
-	var jobs []job
-	server := c.apiNode
-	if !c.faults.now.Cuts() { // what the scenario cuts is no fault of the subject's
-		for _, a := range allAddrs(server, c.job.Family) {
-			for _, from := range c.places() {
-				jobs = append(jobs, c.guardJob(from, a))
-			}
-		}
-	}
-	for _, p := range c.proxies {
-		for _, a := range allAddrs(p.node, c.job.Family) {
-			jobs = append(jobs, c.selfJob(p.node, a))
-		}
-	}
-	return append(jobs, c.ownJobs()...)
-}
-
-// guardJob connects to the API server.
-func (c *caseRun) guardJob(from world.Place, address netip.Addr) job {
-	return func(ctx context.Context) ([]finding.Finding, error) {
-		result := probe.Connect(ctx, c.aim(from, c.apiNode.Name(), netip.AddrPortFrom(address, apiserverPort)))
-		if ok, err := c.recordProbe(ctx, fmt.Sprintf("apiserver(%s)", c.apiNode.Name()), result, answered(result)); ok || err != nil {
-			return nil, err
-		}
-		return []finding.Finding{c.apiserverFinding(from, address, result)}, nil
-	}
-}
-
-// apiserverFinding is about the API server on one address; the places that cannot reach it are its evidence.
-func (c *caseRun) apiserverFinding(from world.Place, address netip.Addr, result probe.Result) finding.Finding {
-	return finding.Finding{
-		ID: apiserverRefused, Node: c.apiNode.Name(), Family: world.FamilyOf(address).String(), Object: address.String(),
-		Sentence: fmt.Sprintf("the API server on the node's own address %s refuses", netip.AddrPortFrom(address, apiserverPort)),
-		Evidence: []string{fmt.Sprintf("from %s: %s", from.Name(), result)},
-	}
-}
-
-// selfJob pings a node's address from the node itself.
-func (c *caseRun) selfJob(node world.Node, address netip.Addr) job {
-	return func(ctx context.Context) ([]finding.Finding, error) {
-		result := probe.Ping(ctx, c.aim(node, "", netip.AddrPortFrom(address, 0)))
-		if ok, err := c.recordProbe(ctx, "its own address", result, answered(result)); ok || err != nil {
-			return nil, err
-		}
-		return []finding.Finding{{
-			ID: nodeSelfUnreachable, Node: node.Name(), Family: world.FamilyOf(address).String(), Object: address.String(),
-			Sentence: fmt.Sprintf("node %s cannot ping its own address %s: %s", node.Name(), address, result),
-		}}, nil
-	}
-}
 
 // aim is that of one probe; a client enters through the node via.
 func (c *caseRun) aim(from world.Place, via string, to netip.AddrPort) probe.Aim {
@@ -159,45 +111,55 @@ func (c *caseRun) keptPort(from world.Place, t target) uint16 {
 
 // noTarget is the finding that there is nothing to probe: the Service has no such address (yet).
 func (c *caseRun) noTarget(written string, from world.Place) job {
-	return func(context.Context) ([]finding.Finding, error) {
-		return []finding.Finding{{
+	return func(context.Context) ([]probed, error) {
+		return []probed{{Finding: finding.Finding{
 			ID: reachFailed, Object: written + " from " + from.Name(),
 			Sentence: fmt.Sprintf("%s has no address that %s could reach", written, from.Name()),
-		}}, nil
+		}}}, nil
 	}
 }
 
 func (c *caseRun) expectJob(e scenario.Expect, from world.Place, t target) job {
 	switch {
 	case e.Ping != "":
-		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectPing(ctx, from, t) }
+		return func(ctx context.Context) ([]probed, error) { return c.expectPing(ctx, from, t) }
 	case e.Refused != "":
-		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectRefused(ctx, from, t) }
+		return func(ctx context.Context) ([]probed, error) { return c.expectRefused(ctx, from, t) }
 	case t.https:
-		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectHTTPS(ctx, from, t) }
+		return func(ctx context.Context) ([]probed, error) { return c.expectHTTPS(ctx, from, t) }
 	case t.health:
-		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectStatus(ctx, from, t, e.Status) }
+		return func(ctx context.Context) ([]probed, error) { return c.expectStatus(ctx, from, t, e.Status) }
 	default:
-		return func(ctx context.Context) ([]finding.Finding, error) { return c.expectReach(ctx, from, t, e) }
+		return func(ctx context.Context) ([]probed, error) { return c.expectReach(ctx, from, t, e) }
 	}
 }
 
 // fault is a finding about a target as seen from a place.
-func (c *caseRun) fault(id finding.ID, from world.Place, t target, sentence string) []finding.Finding {
-	return []finding.Finding{{
+func (c *caseRun) fault(id finding.ID, from world.Place, t target, sentence string) []probed {
+	return []probed{{Finding: finding.Finding{
 		ID: id, Node: t.node, Family: t.family().String(), Object: fmt.Sprintf("%s from %s", t, from.Name()), Sentence: sentence,
-	}}
+	}}}
 }
 
-func (c *caseRun) expectPing(ctx context.Context, from world.Place, t target) ([]finding.Finding, error) {
+// unanswered is a fault for whose cause the kernels are to be asked.
+func (c *caseRun) unanswered(id finding.ID, from world.Place, t target, result probe.Result) []probed {
+	all := c.fault(id, from, t, fmt.Sprintf("%s does not answer %s: %s", t, from.Name(), result))
+	if id == pingLost {
+		all[0].Sentence = fmt.Sprintf("%s does not answer the ping of %s: %s", t, from.Name(), result)
+	}
+	all[0].attempt = c.attempted(from, t.via, result)
+	return all
+}
+
+func (c *caseRun) expectPing(ctx context.Context, from world.Place, t target) ([]probed, error) {
 	result := probe.Ping(ctx, c.aim(from, t.via, netip.AddrPortFrom(t.address, 0)))
 	if ok, err := c.recordProbe(ctx, t.written, result, answered(result)); ok || err != nil {
 		return nil, err
 	}
-	return c.fault(pingLost, from, t, fmt.Sprintf("%s does not answer the ping of %s: %s", t, from.Name(), result)), nil
+	return c.unanswered(pingLost, from, t, result), nil
 }
 
-func (c *caseRun) expectRefused(ctx context.Context, from world.Place, t target) ([]finding.Finding, error) {
+func (c *caseRun) expectRefused(ctx context.Context, from world.Place, t target) ([]probed, error) {
 	result := c.once(ctx, from, t)
 	if ok, err := c.recordProbe(ctx, t.written, result, denied(result)); ok || err != nil {
 		return nil, err
@@ -205,15 +167,15 @@ func (c *caseRun) expectRefused(ctx context.Context, from world.Place, t target)
 	return c.fault(notRefused, from, t, fmt.Sprintf("%s should refuse %s, but: %s", t, from.Name(), result)), nil
 }
 
-func (c *caseRun) expectHTTPS(ctx context.Context, from world.Place, t target) ([]finding.Finding, error) {
+func (c *caseRun) expectHTTPS(ctx context.Context, from world.Place, t target) ([]probed, error) {
 	result := c.once(ctx, from, t)
 	if ok, err := c.recordProbe(ctx, t.written, result, answered(result)); ok || err != nil {
 		return nil, err
 	}
 	if t.apiserver {
-		return []finding.Finding{c.apiserverFinding(from, t.address, result)}, nil
+		return []probed{c.apiserverFinding(from, t.via, result)}, nil
 	}
-	return c.fault(reachFailed, from, t, fmt.Sprintf("%s does not answer %s: %s", t, from.Name(), result)), nil
+	return c.unanswered(reachFailed, from, t, result), nil
 }
 
 // once probes a target once with what it speaks.
@@ -242,7 +204,7 @@ const stickyTries = 6
 
 // expectReach connects until every expected backend has answered. With none named, one answer is enough; with affinity, one backend
 // has to answer always.
-func (c *caseRun) expectReach(ctx context.Context, from world.Place, t target, e scenario.Expect) ([]finding.Finding, error) {
+func (c *caseRun) expectReach(ctx context.Context, from world.Place, t target, e scenario.Expect) ([]probed, error) {
 	backends, seen := e.Backends, map[string]int{}
 	tries, enough := max(1, triesPerBackend*len(backends)), len(backends)
 	if e.Sticky {
@@ -256,7 +218,7 @@ func (c *caseRun) expectReach(ctx context.Context, from world.Place, t target, e
 		if ok, err := c.recordProbe(ctx, t.written, result, answered(result)); err != nil {
 			return nil, err
 		} else if !ok {
-			return c.fault(reachFailed, from, t, fmt.Sprintf("%s does not answer %s: %s", t, from.Name(), result)), nil
+			return c.unanswered(reachFailed, from, t, result), nil
 		}
 		seen[result.Server]++
 		if len(backends) > 0 && !slices.Contains(backends, result.Server) {
@@ -279,7 +241,7 @@ func (c *caseRun) expectReach(ctx context.Context, from world.Place, t target, e
 }
 
 // judgeSource compares whom the server saw with whom it should have seen.
-func (c *caseRun) judgeSource(from world.Place, t target, want scenario.Source, result probe.Result) []finding.Finding {
+func (c *caseRun) judgeSource(from world.Place, t target, want scenario.Source, result probe.Result) []probed {
 	if want == "" {
 		return nil
 	}
@@ -297,7 +259,7 @@ func (c *caseRun) judgeSource(from world.Place, t target, want scenario.Source, 
 }
 
 // expectStatus asks a health-check node port.
-func (c *caseRun) expectStatus(ctx context.Context, from world.Place, t target, status int) ([]finding.Finding, error) {
+func (c *caseRun) expectStatus(ctx context.Context, from world.Place, t target, status int) ([]probed, error) {
 	if t.status = status; status == 0 {
 		t.status = http.StatusOK
 	}
