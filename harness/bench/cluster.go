@@ -64,7 +64,7 @@ func (c *cluster) start(ctx context.Context, services int) error {
 	if err := c.api.Control().Put(ctx, node); err != nil {
 		return err
 	}
-	if err := c.api.Control().SetAPIServer(c.node.Addrs(c.family)[:1], listenPort); err != nil {
+	if err := c.api.Control().SetAPIServer(c.node.Addrs(c.family)[:1], nil, listenPort); err != nil {
 		return err
 	}
 	for i := range services {

@@ -159,6 +159,9 @@ func (c *checker) checkRoles() {
 			if servers++; servers == 2 {
 				c.report(c.at(&n.APIServer), "remove it from one of the nodes", "a second node has apiServer: true; there is one API server")
 			}
+			if n.Standby {
+				c.report(c.at(&n.Standby), "give it to another node", "node %s has apiServer: true, too; both listen on port 6443", n.Name)
+			}
 		}
 	}
 	if servers == 0 {

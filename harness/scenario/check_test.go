@@ -52,6 +52,7 @@ func TestSense(t *testing.T) {
 		// The world.
 		{"clients: [{name: laptop}]", "clients: [{name: laptop}, {name: web-1}]", "web-1}]", "the name web-1 is taken", "nodes, pods and clients share"},
 		{"addresses: 2", "addresses: 3", "3", "node cp cannot have 3 addresses per family", "write 1 or 2"},
+		{"apiServer: true", "apiServer: true, standby: true", "true, proxy", "node cp has apiServer: true, too; both listen on port 6443", "give it to another node"},
 		{"{name: worker}", "{name: worker, apiServer: true}", "true}", "a second node has apiServer: true; there is one API server", "remove it"},
 		{"proxy: true, ", "", "", "no node has the proxy that is to be tested", "add proxy: true"},
 		{"{name: idle, node: worker}", "{name: idle, node: wroker}", "wroker", "node wroker does not exist", "did you mean worker? nodes: cp, worker"},
@@ -208,7 +209,7 @@ func TestSense(t *testing.T) {
 		{"world:\n", "world:\n  pod: []\n", "pod: []", `unknown field "pod" in the world`, "did you mean pods? fields: nodes, pods, clients"},
 		{"{loadBalancer: true,", "{loadbalancer: true,", "loadbalancer", `unknown field "loadbalancer" in options`, "did you mean loadBalancer?"},
 		{"subject:\n  options", "subject:\n  option: {}\n  options", "option:", `unknown field "option" in subject`, "did you mean options?"},
-		{"name: worker}", "label: {}, name: worker}", "label:", `unknown field "label" in a node`, "fields: name, apiServer, addresses, proxy"},
+		{"name: worker}", "label: {}, name: worker}", "label:", `unknown field "label" in a node`, "fields: name, apiServer, standby, addresses, proxy"},
 		{", maxOutage: 1.5s", "", "{from: [laptop, idle]", `a hold lacks the field "maxOutage"`, "add maxOutage"},
 		{", from: web-1}", "}", "{reach", `a check of expect lacks the field "from"`, "add from"},
 		{"{name: worker}", "&x {name: worker}", "&", "nodes[1]: anchors, aliases and tags are not part of the format", "write the value out"},

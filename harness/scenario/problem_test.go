@@ -12,7 +12,7 @@ func TestProblemText(t *testing.T) {
 x.yaml:10:22: unknown field "adresses" in a node
    10 |     - {name: worker, adresses: 2}
       |                      ^^^^^^^^
-  did you mean addresses? fields: name, apiServer, addresses, proxy`},
+  did you mean addresses? fields: name, apiServer, standby, addresses, proxy`},
 
 		{"wrong type", "addresses: 2", "addresses: two", `
 x.yaml:9:59: addresses: want a whole number, got the text "two"

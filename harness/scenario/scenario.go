@@ -89,6 +89,9 @@ type Node struct {
 	Name string `yaml:"name"`
 	// APIServer: the API server listens on this node's addresses, port 6443. Exactly one node has it.
 	APIServer bool `yaml:"apiServer,omitempty"`
+	// Standby: another API server of the cluster listens on this node's addresses, port 6443, and is not ready: it answers with status 500.
+	// The Service "kubernetes" has it as an endpoint that is not ready.
+	Standby bool `yaml:"standby,omitempty"`
 	// Addresses is the number of global addresses per family: 1 (the default) or 2.
 	Addresses int `yaml:"addresses,omitempty"`
 	// Proxy: the subject runs here.

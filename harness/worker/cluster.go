@@ -111,13 +111,18 @@ func (c *cluster) startAPI(ctx context.Context, job wire.Job, r *record) error {
 		}
 	}
 	c.api.AddNames(c.kubernetesVIPs()...)
-	if err := c.listen(ctx, c.apiNode, netip.IPv6Unspecified(), apiserverPort); err != nil {
+	if err := c.listen(ctx, c.apiNode, netip.IPv6Unspecified(), apiserverPort, c.api.Serve); err != nil {
 		return err
 	}
 	for _, n := range job.Scenario.World.Nodes {
+		node, _ := c.world.Node(n.Name)
 		if n.Proxy {
-			node, _ := c.world.Node(n.Name)
-			if err := c.listen(ctx, node, netip.AddrFrom4([4]byte{127, 0, 0, 1}), controlPort); err != nil {
+			if err := c.listen(ctx, node, netip.AddrFrom4([4]byte{127, 0, 0, 1}), controlPort, c.api.Serve); err != nil {
+				return err
+			}
+		}
+		if n.Standby {
+			if err := c.listen(ctx, node, netip.IPv6Unspecified(), apiserverPort, c.api.ServeUnready); err != nil {
 				return err
 			}
 		}
@@ -125,8 +130,10 @@ func (c *cluster) startAPI(ctx context.Context, job wire.Job, r *record) error {
 	return nil
 }
 
-// listen serves the API on an address of a node.
-func (c *cluster) listen(ctx context.Context, node world.Node, address netip.Addr, port uint16) error {
+// listen serves the API, or what is in its place, on an address of a node.
+func (c *cluster) listen(ctx context.Context, node world.Node, address netip.Addr, port uint16,
+	serve func(string, net.Listener, func() (net.Listener, error)) error,
+) error {
 	network := "tcp"
 	if address.Is4() {
 		network = "tcp4"
@@ -138,7 +145,7 @@ func (c *cluster) listen(ctx context.Context, node world.Node, address netip.Add
 	if err != nil {
 		return err
 	}
-	c.serving.Go(func() { _ = c.api.Serve(node.Name(), l, open) })
+	c.serving.Go(func() { _ = serve(node.Name(), l, open) })
 	return nil
 }
 
@@ -155,7 +162,13 @@ func (c *cluster) populate(ctx context.Context, job wire.Job) error {
 		}
 	}
 	primary := job.Family.Families()[0]
-	return c.control.SetAPIServer(c.apiNode.Addrs(primary)[:1], apiserverPort)
+	var unready []netip.Addr
+	for _, n := range job.Scenario.World.Nodes {
+		if node, _ := c.world.Node(n.Name); n.Standby {
+			unready = append(unready, node.Addrs(primary)[0])
+		}
+	}
+	return c.control.SetAPIServer(c.apiNode.Addrs(primary)[:1], unready, apiserverPort)
 }
 
 // nodeObject is what a kubelet would register: the primary address of each family.

@@ -34,7 +34,7 @@ func Zoo() []Defect {
 		externalPolicyStarvesClusterIP, affinityIgnored, affinityTimeoutIgnored, updateIgnored, serviceProxyNameIgnored, nodePortOfOneFamily, modeProxyBound,
 		externalAddressOfOthersServed, otherNodesAddressTaken, terminatingDropped, servingBesideReady, onlyFirstSlice, stalePortOfEndpoint, hairpinMissing, hairpinMask32,
 		staleVIP, staleVIPRoute, nodestConnectionsKept, localIPsNeverStored, addressGivenTwice, requestIgnored, addressChangesOnUpdate,
-		endpointCut, weightZeroForGood, drainedNeverDeleted, conflictUntold,
+		endpointCut, weightZeroForGood, drainedNeverDeleted, conflictUntold, hostPortOnAPIServer, ingressOnAPIServer, unreadyAPIServerUsed,
 	}
 }
 

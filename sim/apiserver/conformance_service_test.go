@@ -311,7 +311,7 @@ var endpointChecks = []check{
 		a.true(len(e.Subsets) == 1 && len(e.Subsets[0].Addresses) == 1 && len(e.Subsets[0].NotReadyAddresses) == 1, "got %+v", e)
 	}},
 	{"the API server's own endpoints", func(a *api) {
-		a.must(a.server.Control().SetAPIServer([]netip.Addr{netip.MustParseAddr("192.0.2.10")}, 6443))
+		a.must(a.server.Control().SetAPIServer([]netip.Addr{netip.MustParseAddr("192.0.2.10")}, nil, 6443))
 		all := a.slices("kubernetes")
 		a.true(len(all) == 1 && all[0].Endpoints[0].Addresses[0] == "192.0.2.10" && *all[0].Ports[0].Port == 6443, "got %+v", all)
 	}},

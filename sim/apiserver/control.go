@@ -162,9 +162,10 @@ func (c *Control) Put(_ context.Context, o runtime.Object) error {
 	return nil
 }
 
-// SetAPIServer publishes where the API server itself listens, as the endpoints of the kubernetes Service.
-func (c *Control) SetAPIServer(addresses []netip.Addr, port uint16) error {
-	c.s.setAPIServer(addresses, port)
+// SetAPIServer publishes where the API server itself listens, and where others do that are not ready, as the endpoints of the kubernetes
+// Service.
+func (c *Control) SetAPIServer(addresses, unready []netip.Addr, port uint16) error {
+	c.s.setAPIServer(addresses, unready, port)
 	return nil
 }
 

@@ -132,8 +132,8 @@ func (s *Server) bootstrap() error {
 	return nil
 }
 
-// setAPIServer publishes the API server's own addresses as the endpoints of the kubernetes Service.
-func (s *Server) setAPIServer(addresses []netip.Addr, port uint16) {
+// setAPIServer publishes the API server's own addresses as the endpoints of the kubernetes Service, and those of others that are not ready.
+func (s *Server) setAPIServer(addresses, unready []netip.Addr, port uint16) {
 	s.store.lock.Lock()
 	defer s.store.lock.Unlock()
 	slice := &discoveryv1.EndpointSlice{
@@ -145,6 +145,10 @@ func (s *Server) setAPIServer(addresses []netip.Addr, port uint16) {
 	for _, a := range addresses {
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{a.String()}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)}})
 		subset.Addresses = append(subset.Addresses, corev1.EndpointAddress{IP: a.String()})
+	}
+	for _, a := range unready {
+		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{a.String()}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(false)}})
+		subset.NotReadyAddresses = append(subset.NotReadyAddresses, corev1.EndpointAddress{IP: a.String()})
 	}
 	s.set(byPath("discovery.k8s.io", "v1", "endpointslices"), slice)
 	s.set(byPath("", "v1", "endpoints"), &corev1.Endpoints{
@@ -165,8 +169,23 @@ func (s *Server) CAPool() *x509.CertPool {
 // Serve answers on a listener until Close, and then returns nil. name is that of the listener in recorded requests. An outage needs
 // open, which makes such a listener again; without it the server stays away.
 func (s *Server) Serve(name string, l net.Listener, open func() (net.Listener, error)) error {
+	return s.serveWith(s.handler, name, l, open)
+}
+
+// ServeUnready is Serve for another API server of the same cluster, which is not ready: it starts, shuts down, or has lost its store.
+func (s *Server) ServeUnready(name string, l net.Listener, open func() (net.Listener, error)) error {
+	return s.serveWith(s.recorded(http.HandlerFunc(unready)), name, l, open)
+}
+
+// unready is how a kube-apiserver answers /readyz then.
+func unready(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusInternalServerError)
+	_, _ = io.WriteString(w, "[-]etcd failed: reason withheld\nreadyz check failed\n")
+}
+
+func (s *Server) serveWith(handler http.Handler, name string, l net.Listener, open func() (net.Listener, error)) error {
 	server := &http.Server{
-		Handler:           s.handler,
+		Handler:           handler,
 		TLSConfig:         &tls.Config{GetCertificate: s.cert.get, MinVersion: tls.VersionTLS12},
 		ReadHeaderTimeout: 30 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0), // probes that only connect are no errors
