@@ -64,6 +64,9 @@ func (c *caseRun) baseline(ctx context.Context) error {
 		p.last = p.before
 		c.proxies = append(c.proxies, p)
 	}
+	if err := c.acquaint(ctx); err != nil {
+		return err
+	}
 	findings, err := c.probeAll(ctx, nil)
 	if err != nil {
 		return err

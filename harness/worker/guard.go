@@ -63,6 +63,18 @@ func (c *caseRun) guardJob(from world.Place, address netip.Addr) job {
 	}
 }
 
+// acquaint makes a TLS session with the API server on each of its addresses, one after the other, which all probes then resume: as many
+// handshakes at once as there are probes would be the most expensive moment of a case.
+func (c *caseRun) acquaint(ctx context.Context) error {
+	for _, a := range allAddrs(c.apiNode, c.job.Family) {
+		aim := c.aim(c.apiNode, "", netip.AddrPortFrom(a, apiserverPort))
+		if err := probe.HTTPS(ctx, aim, c.readyz(a)).Err(); err != nil {
+			return fmt.Errorf("the world is broken before the subject starts: %w", err)
+		}
+	}
+	return nil
+}
+
 // guardPing pings the API server's node.
 func (c *caseRun) guardPing(from world.Place, address netip.Addr) job {
 	via := c.apiNode.Name()

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"proxyproof/harness/event"
 	"proxyproof/harness/finding"
+	"proxyproof/harness/invariant"
 	"proxyproof/harness/scenario"
 	"proxyproof/sim/probe"
 	"proxyproof/sim/world"
@@ -94,34 +96,45 @@ func (c *caseRun) startHold(ctx context.Context, spec scenario.Hold, from world.
 	return nil
 }
 
-// endHolds stops the holds and judges each.
+// endHolds stops the holds and judges each. What is still broken is explained by the nodes as they are.
 func (c *caseRun) endHolds(ctx context.Context) error {
+	var all []probed
 	var errs []error
 	for _, h := range c.holds {
-		errs = append(errs, c.judgeHold(h, h.held.Stop()))
+		found, err := c.judgeHold(h, h.held.Stop())
+		all, errs = append(all, found...), append(errs, err)
 	}
 	c.holds = nil
+	var views []invariant.View
+	if slices.ContainsFunc(all, func(p probed) bool { return p.attempt != nil }) {
+		var err error
+		if views, err = c.views(ctx); err != nil {
+			return err
+		}
+	}
+	c.record.find(explain(all, views)...)
 	return errors.Join(append(errs, ctx.Err())...)
 }
 
 // judgeHold compares the longest outage with what is allowed, both in useful time.
-func (c *caseRun) judgeHold(h *hold, r probe.HeldResult) error {
+func (c *caseRun) judgeHold(h *hold, r probe.HeldResult) ([]probed, error) {
 	c.record.add(event.Event{Hold: &event.Hold{
 		From: h.from.Name(), To: h.target.String(), Sent: r.Sent, Good: r.Answered, Outage: r.LongestOutage, Why: r.Why,
 	}})
 	most := time.Duration(h.spec.MaxOutage)
 	if r.Open && !r.Broken {
-		return c.starved(c.patienceOfHolds(), fmt.Sprintf("that %s does not answer %s", h.target, h.from.Name()))
+		return nil, c.starved(c.patienceOfHolds(), fmt.Sprintf("that %s does not answer %s", h.target, h.from.Name()))
 	}
 	if !r.Broken && r.LongestOutage <= most {
-		return nil
+		return nil, nil
 	}
 	since := r.OutageAt
+	var attempt *invariant.Attempt
 	if r.Broken {
 		since = r.Since
+		attempt = c.attempted(h.from, h.target.via, probe.Result{Protocol: r.Protocol, To: netip.AddrPortFrom(h.target.address, h.target.port)})
 	}
-	c.record.find(lost(h.from, h.target, since, fmt.Sprintf("was lost, while an outage of %v is allowed", most), r.String()))
-	return nil
+	return []probed{{lost(h.from, h.target, since, fmt.Sprintf("was lost, while an outage of %v is allowed", most), r.String()), attempt}}, nil
 }
 
 func lost(from world.Place, t target, since time.Time, what, evidence string) finding.Finding {

@@ -48,9 +48,13 @@ const (
 	probeExtra = 100 * time.Millisecond // on a nominal machine; of 34,000 answers on one twenty times as slow, and overloaded, the slowest took 1.4 s
 )
 
+// answerExtra is how much longer an HTTPS server may take once it is connected. On a nominal machine; sixteen handshakes at a time took
+// more than 2 s on one that was twenty times as slow and had ten times more to do than processors.
+const answerExtra = 500 * time.Millisecond
+
 // aim is that of one probe; a client enters through the node via.
 func (c *caseRun) aim(from world.Place, via string, to netip.AddrPort) probe.Aim {
-	return probe.Aim{From: from, Via: via, To: to, Timeout: c.stretched(c.probeTimeout())}
+	return probe.Aim{From: from, Via: via, To: to, Timeout: c.stretched(c.probeTimeout()), Patience: c.stretched(c.scale(answerExtra))}
 }
 
 // probeTimeout is how long a probe waits for an answer, in useful time.

@@ -35,14 +35,16 @@ func HTTPS(ctx context.Context, a Aim, q Request) Result { return a.asked(ctx, "
 func HTTP(ctx context.Context, a Aim, q Request) Result { return a.asked(ctx, "http", q, plain) }
 
 func (a Aim) asked(ctx context.Context, name string, q Request, begin func(*socket, Request) (*session, error)) Result {
-	ctx, cancel := a.bounded(ctx)
+	making, cancel := a.bounded(ctx)
 	defer cancel()
 	start := time.Now()
-	r, s := a.connect(ctx, name, unix.IPPROTO_TCP)
+	r, s := a.connect(making, name, unix.IPPROTO_TCP)
 	if s == nil {
 		return r
 	}
 	defer s.Close()
+	ctx, cancel = context.WithTimeoutCause(ctx, max(a.Timeout+a.Patience-time.Since(start), 0), errTimeout)
+	defer cancel()
 	defer s.bind(ctx)()
 	session, err := begin(s, q)
 	if err == nil {

@@ -89,11 +89,32 @@ func TestHTTPSOutcomes(t *testing.T) {
 	} {
 		aim := aimAt(c.port)
 		if c.want == probe.Silent {
-			aim.Timeout = 200 * time.Millisecond
+			aim.Timeout, aim.Patience = 100*time.Millisecond, 100*time.Millisecond
 		}
 		r := probe.HTTPS(t.Context(), aim, q)
 		if r.Outcome != c.want && !(c.want == probe.Closed && r.Outcome == probe.Reset) || r.Connected != c.connected || r.Status != c.status || !strings.Contains(r.String(), c.says) {
 			t.Errorf("%s: want %s, connected %t, status %d, %q, got %v (%+v)", name, c.want, c.connected, c.status, c.says, r, r)
+		}
+	}
+}
+
+// A slow server has more time once it is connected, and no more than that.
+func TestHTTPSPatience(t *testing.T) {
+	own := selfSigned(t, "own")
+	roots := x509.NewCertPool()
+	roots.AddCert(own.Leaf)
+	const late = 300 * time.Millisecond
+	port := speak(t, own, func(c *tls.Conn) {
+		_, _ = c.Read(make([]byte, 4096))
+		time.Sleep(late) // the server's own slowness
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	})
+	for patience, want := range map[time.Duration]probe.Outcome{0: probe.Silent, 20 * late: probe.Answered} {
+		aim := aimAt(port)
+		aim.Timeout, aim.Patience = late/2, patience
+		q := probe.Request{TLS: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}, Path: "/readyz", Status: http.StatusOK}
+		if r := probe.HTTPS(t.Context(), aim, q); r.Outcome != want || !r.Connected {
+			t.Errorf("with %v more: want %s, got %v", patience, want, r)
 		}
 	}
 }

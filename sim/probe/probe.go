@@ -31,6 +31,9 @@ type Aim struct {
 	// Timeout after which a probe is called silent. TCP sends a lost SYN again after 1 s, then after 2 s more: less than 3 s on a
 	// nominal machine takes slowness for silence.
 	Timeout time.Duration
+	// Patience is how much longer an HTTP or HTTPS server may take for its answer once it is connected: a handshake costs both sides much
+	// more work than a connection, which the kernels make.
+	Patience time.Duration
 }
 
 func (a Aim) family() world.Family { return world.FamilyOf(a.To.Addr()) }

@@ -60,6 +60,13 @@ func (a Aim) socket(kind, protocol int) (int, error) {
 		unix.Close(fd)
 		return -1, fmt.Errorf("ask for ICMP errors: %w", err)
 	}
+	if protocol == unix.IPPROTO_TCP {
+		// Nagle's algorithm would hold the request back until the end of the handshake is acknowledged, which the server delays for 40 ms.
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+			unix.Close(fd)
+			return -1, os.NewSyscallError("setsockopt", err)
+		}
+	}
 	if err := a.bind(fd, protocol); err != nil {
 		unix.Close(fd)
 		return -1, err
