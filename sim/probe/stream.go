@@ -57,6 +57,8 @@ func HoldHTTPS(ctx context.Context, a Aim, q Request, p Pace) (Held, error) {
 	if s == nil {
 		return nil, r.Err()
 	}
+	making, cancel = context.WithTimeoutCause(ctx, a.Timeout+a.Patience, errTimeout)
+	defer cancel()
 	release := s.bind(making)
 	session, err := shake(s, q)
 	if err == nil {
