@@ -55,7 +55,7 @@ subjects: build ## what the harness says of proxies that it does not know, and o
 	@mkdir -p $(OUT)
 	$(STATIC)relay ./harness/fixture/relay
 	$(BIN)/proxyproof run --die-with-parent scenarios harness/fixture/told-to-stop.yaml --families ipv4,ipv6 --focus 'told-to-stop/ipv4|(clusterip|nodeport).*@relay' \
-		$(foreach s,relay exits hangs deaf floods writes,--subject exec=harness/fixture/$(s).yaml) >$(OUT)/subjects.log || { cat $(OUT)/subjects.log; exit 1; }
+		$(foreach s,relay exits hangs wants deaf floods writes,--subject exec=harness/fixture/$(s).yaml) >$(OUT)/subjects.log || { cat $(OUT)/subjects.log; exit 1; }
 	@tail -n 1 $(OUT)/subjects.log
 
 mutants: build ## the kill matrix: each defect of the bug zoo gives exactly its findings; FULL=1 for all scenarios, ARGS='--families ipv6'

@@ -141,7 +141,7 @@ var process = []Entry{
 		ID:      "subject-not-ready",
 		Summary: "The subject did not serve the kubernetes Service in time after its start.",
 		Meaning: "Nothing else can be judged. A health endpoint that answers is no proof: some answer before the first sync.",
-		LookAt:  "The subject's log; what it asked the API server for, and whether it was answered.",
+		LookAt:  "What it asked for in vain (API resources, kernel modules), and its log. If the simulated node or API server lacks something that a real one has, the verdict is a harness error instead.",
 	},
 	{
 		ID:      "subject-exited",

@@ -97,6 +97,7 @@ func TestRefusedBeforeBoot(t *testing.T) {
 		{"run --subject kube-router=text s", run.ExitUsage, "--subject kube-router=text: text is no ELF file: the kernel cannot start it\n"},
 		{"run --subject kube-router=script s", run.ExitUsage, "--subject kube-router=script: script is a script: name the program that it starts\n"},
 		{"run --subject kube-router=s390 s", run.ExitUsage, "--subject kube-router=s390: s390 is built for s390 64-bit, and this machine is "},
+		{"run --subject reference --subject reference=reference s", run.ExitUsage, "--subject reference=reference: reports would call it reference, like reference; run them one after the other"},
 		{"run --labels alon s", run.ExitUsage, `--labels: nothing has the label "alon"; did you mean alone?`},
 		{"run --labels alone&& s", run.ExitUsage, `--labels "alone&&" is no label filter: Unexpected EOF.`},
 		{"run --labels smoke s", run.ExitUsage, `no case matches the selection: of 1 case, --labels "smoke" leaves 0`},

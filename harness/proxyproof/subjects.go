@@ -49,6 +49,9 @@ func parseSubjects(ctx context.Context, option string, specs []string, where lan
 		}
 		subjects = append(subjects, s)
 	}
+	if err := subject.Distinct(subjects); err != nil {
+		return nil, usageError{fmt.Errorf("%s %w", option, err)}
+	}
 	return subjects, nil
 }
 

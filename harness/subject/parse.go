@@ -127,6 +127,18 @@ func (s *Subject) exec(file string) error {
 	return nil
 }
 
+// Distinct is an error if two subjects have the same name: nothing would tell their cases apart.
+func Distinct(subjects []Subject) error {
+	named := map[string]string{}
+	for _, s := range subjects {
+		if other, taken := named[s.Name]; taken {
+			return fmt.Errorf("%s: reports would call it %s, like %s; run them one after the other, or give one another name", s.Spec, s.Name, other)
+		}
+		named[s.Name] = s.Spec
+	}
+	return nil
+}
+
 // executable tells what is wrong with a binary.
 func executable(path, profile string) error {
 	info, err := os.Stat(path)

@@ -282,3 +282,14 @@ func TestPatience(t *testing.T) {
 		t.Errorf("the reference: %v if something drains", p.Patience(drains))
 	}
 }
+
+func TestDistinct(t *testing.T) {
+	a, b := Subject{Name: "reference", Spec: "reference"}, Subject{Name: "mine", Spec: "exec=mine.yaml"}
+	if err := Distinct([]Subject{a, b}); err != nil {
+		t.Error(err)
+	}
+	err := Distinct([]Subject{a, b, {Name: "mine", Spec: "exec=other.yaml"}})
+	if err == nil || !strings.Contains(err.Error(), "exec=other.yaml: reports would call it mine, like exec=mine.yaml;") {
+		t.Errorf("got %v", err)
+	}
+}

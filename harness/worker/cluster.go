@@ -39,6 +39,7 @@ type cluster struct {
 	apiNode world.Node
 	// pods are as the scenario has left them, by name.
 	pods    map[string]scenario.Life
+	lacks   lackList
 	serving sync.WaitGroup
 	// sessions are those of TLS with the API server, by its address.
 	sessions tls.ClientSessionCache
@@ -92,6 +93,7 @@ func (c *cluster) startAPI(ctx context.Context, job wire.Job, r *record) error {
 			if q.Path == readyzPath {
 				return // a probe of ours, which is an event of its own
 			}
+			c.lacks.add(q.Lack)
 			r.add(event.Event{Time: q.Time, Request: &event.Request{
 				Verb: q.Verb, Path: q.Path, UserAgent: q.UserAgent, Status: q.Status, Took: q.Took,
 			}})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -41,6 +42,8 @@ type proxy struct {
 	frames int
 	// said: a line matched what the profile takes for readiness.
 	said bool
+	// programs are those that it did not find, tail the last lines of its log.
+	programs, tail []string
 	// lines and bytes of its log so far.
 	lines, bytes int
 }
@@ -139,6 +142,17 @@ func (p *proxy) note(l world.Line, profile subject.Profile, options scenario.Opt
 		p.frames--
 	}
 	p.said = p.said || sign != nil && sign.MatchString(line)
+	if name := missingProgram(line); name != "" && !slices.Contains(p.programs, name) {
+		p.programs = append(p.programs, name)
+	}
+	p.tail = append(p.tail[max(0, len(p.tail)-lastLines+1):], line)
+}
+
+// missingPrograms are those that the log reports missing.
+func (p *proxy) missingPrograms() []string {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	return slices.Clone(p.programs)
 }
 
 // hasSaid tells whether the log has shown readiness.
@@ -221,13 +235,13 @@ const readyRest = 10 * time.Second
 func (c *caseRun) awaitReady(ctx context.Context, p *proxy) (bool, error) {
 	limit := readyRest + c.scale(c.profile.StartLimit())
 	allowance := c.meter.Allow(limit)
-	for left := pressure.Left; left != pressure.Spent; left = allowance.State(time.Now()) {
+	start, idle := time.Now(), idleness{longest: c.window}
+	for left := pressure.Left; left != pressure.Spent && !idle.hopeless(); left = allowance.State(time.Now()) {
 		if left == pressure.Starved {
 			return false, allowance.Err("that the subject did not become ready")
 		}
 		if !p.alive() {
-			c.record.find(c.exited(p))
-			return false, nil
+			return false, c.didNotStart(ctx, p, "it exited", c.exited(p))
 		}
 		if ready, err := c.showsReady(ctx, p); err != nil {
 			return false, err
@@ -235,16 +249,51 @@ func (c *caseRun) awaitReady(ctx context.Context, p *proxy) (bool, error) {
 			c.report(p, "ready", "")
 			return true, nil
 		}
+		if err := c.lookIdle(p, &idle); err != nil {
+			return false, err
+		}
 		if err := pause(ctx, c.window/settleLooks); err != nil {
 			return false, err
 		}
 	}
-	c.record.find(finding.Finding{
+	after := fmt.Sprintf("within %v", time.Since(start).Round(time.Second))
+	if idle.hopeless() {
+		after += fmt.Sprintf(", of which it was idle for %v", idle.total.Round(time.Second))
+	}
+	return false, c.didNotStart(ctx, p, "it was ready", finding.Finding{
 		ID: "subject-not-ready", Node: p.node.Name(),
-		Sentence: fmt.Sprintf("the subject did not show that it is ready within %v: %s", limit.Round(time.Second), c.signOfReady()),
+		Sentence: fmt.Sprintf("the subject did not show that it is ready %s: %s", after, c.signOfReady()),
 		Evidence: p.lastWords(),
 	})
-	return false, nil
+}
+
+// lookIdle looks whether a subject that is not ready does anything. After a fault of the API server its clients wait before they ask again,
+// and how long is no business of ours.
+func (c *caseRun) lookIdle(p *proxy, idle *idleness) error {
+	if c.excused.Load() {
+		return nil
+	}
+	activity, err := p.process.Activity()
+	if err != nil {
+		return fmt.Errorf("watch the subject on %s: %w", p.node.Name(), err)
+	}
+	pending, err := c.api.Outstanding()
+	idle.look(time.Now(), activity, pending == 0)
+	return err
+}
+
+// didNotStart records that a subject did not become ready, with what it asked for in vain. If something is lacking that the harness should
+// have, the error says so instead: nobody knows then what the subject would have done.
+func (c *caseRun) didNotStart(ctx context.Context, p *proxy, outcome string, f finding.Finding) error {
+	asked, err := c.askedInVain(ctx, p)
+	if err != nil {
+		return err
+	}
+	if f.Evidence, err = whoseFault(p.node.Name(), outcome, asked, f.Evidence); err != nil {
+		return err
+	}
+	c.record.find(f)
+	return nil
 }
 
 // showsReady looks once.
@@ -307,10 +356,18 @@ func (c *caseRun) exited(p *proxy) finding.Finding {
 	}
 }
 
-// lastWords are the last error lines, for evidence.
+// lastLines is how many lines of a log are told.
+const lastLines = 3
+
+// lastWords are the last error lines, for evidence; the last lines if there was no error.
 func (p *proxy) lastWords() []string {
 	lines := p.logged()
-	if over := len(lines) - 3; over > 0 {
+	if len(lines) == 0 {
+		p.lock.Lock()
+		lines = slices.Clone(p.tail)
+		p.lock.Unlock()
+	}
+	if over := len(lines) - lastLines; over > 0 {
 		lines = lines[over:]
 	}
 	for i, line := range lines {
