@@ -1,4 +1,4 @@
-# Two commands do everything: `make test-scenarios` (the main job) and `make test` (all there is).
+# Two commands do all the set-up: `make test-scenarios` (the main job) and `make test` (what .ci/run runs). What takes longer has targets of its own.
 # What they need and this machine lacks, ci/deps installs, or says how to.
 
 GO      ?= go
@@ -20,7 +20,7 @@ test-scenarios: deps-run build ## run every scenario in every IP family against 
 	@mkdir -p $(OUT)
 	$(RUN) $(ARGS)
 
-test: deps-test ## everything: linters, unit tests, kernel tests, all scenarios
+test: deps-test ## what CI runs: linters, unit tests, kernel tests, kills, bisections, fixture subjects, all scenarios
 	@ci/phases build lint unit kernel killed bisected subjects
 	@ci/totals $(OUT) -- $(MAKE) --no-print-directory test-scenarios
 

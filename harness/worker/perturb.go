@@ -14,8 +14,7 @@ import (
 	"proxyproof/sim/netstate"
 )
 
-// perturbations are what a run may do to any scenario besides what that says, and that must change nothing. docs/contract.md has them
-// as the invariants 8 to 10.
+// perturbations are what a run may do to any scenario in addition to its steps, and that must change nothing; see docs/scenarios.md.
 var perturbations = map[scenario.Perturbation]struct {
 	finding  finding.ID
 	title    string

@@ -1,6 +1,6 @@
 // Package world names what a simulated cluster offers to those who test in it: nodes, pods, clients, their addresses, their
 // sockets, what their kernel holds, and processes that run on them. It holds the vocabulary and the interface; package netns
-// builds such a world from network namespaces. Nothing above sim knows which implementation it stands on.
+// builds such a world from network namespaces.
 package world
 
 import (
