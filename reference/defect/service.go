@@ -113,9 +113,9 @@ var otherNodesAddressTaken = Defect{
 	Name:     "address-of-another-node-taken",
 	Issue:    "kubernetes/kubernetes#75290",
 	Summary:  "an external or load balancer address that another node or a pod has is put on the node's own link",
-	Findings: []string{"vip-address-unjustified", "apiserver-refused", "hold-lost", "reach-failed"},
-	When: "vip-address-unjustified wherever a Service names such an address; the others where the node that took it probes the node or the pod that " +
-		"has it",
+	Findings: []string{"vip-address-unjustified", "apiserver-refused", "apiserver-ping-lost", "hold-lost", "reach-failed"},
+	When: "vip-address-unjustified wherever a Service names such an address; apiserver-ping-lost where the address is a pod's, which then gets no " +
+		"answers; the others where the node that took it probes the node or the pod that has it",
 	Wrap: proxy.Middleware{Picture: func(p plan.Picture) plan.Picture { // as if it knew no other node, and no pod ranges
 		p.Others = nil
 		p.Node = p.Node.DeepCopy()
